@@ -1,0 +1,27 @@
+"""The record of one HTTP exchange: what was sent, what came back, what was cut out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Failure = Literal["transport", "timeout", "bad_response"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Exchange:
+    """Filled in by the transport while a call is under way; read by an adapter, and by whoever cancels the call.
+
+    *sent* turns true when the whole request body has left: from then on the upstream may have charged for it.
+    *body* is the answer with each image replaced by a marker; *images* holds the bytes by marker.
+    *failure* says how the exchange broke, if it did, and *failure_detail* why.
+    """
+
+    sent: bool = False
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+    images: dict[str, bytes] = field(default_factory=dict, repr=False)
+    failure: Failure | None = None
+    failure_detail: str = ""
