@@ -22,6 +22,9 @@ class Lane:
     model without a size field. *seconds* is the expected duration of a call by size. *capabilities* names what the lane
     honours of ``system_instruction``, ``temperature``, ``top_p``, ``seed``, ``thinking``, ``grounding``,
     ``output_format``. *vendor_host* tells whether the vendor's own rules (refused countries, retirement) hold here.
+    *retired_configured* says that the configuration itself set *retired*, which then holds on a relay too. *quota* is
+    how many requests per minute (``rpm``) and day (``rpd``) and images per minute (``ipm``) the lane may be given.
+    *stream* asks for a streamed answer, None leaves that to the adapter.
     *source* says where the figures come from and *checked* on which day.
     """
 
@@ -46,9 +49,12 @@ class Lane:
     egress_country: str | None = None
     released: date | None = None
     retired: date | None = None
+    retired_configured: bool = False
     replacement: str | None = None
     vendor_host: bool = True
     timeout: float | None = None
+    quota: Mapping[str, int] = field(default_factory=dict)
+    stream: bool | None = None
     enabled: bool = True
     source: str = ""
     checked: date | None = None

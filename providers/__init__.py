@@ -1,0 +1,1 @@
+"""Adapters to image upstreams, and the nouns they share with the gateway."""

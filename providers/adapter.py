@@ -1,0 +1,76 @@
+"""What every adapter does around an SDK call."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Final
+
+import anyio
+
+from providers.exchange import Exchange
+from providers.failures import broken, classify, read_error
+from providers.outcome import Outcome
+from providers.provider import ProviderSettings
+from providers.sanitise import sanitise
+from providers.secret import Secret
+from providers.transport import recording
+
+OFF_LOOP_BYTES: Final = 256 * 1024
+"""Images of more bytes than this, checksummed, would hold the event loop for over a tenth of a millisecond."""
+
+Reader = Callable[[Exchange], Outcome]
+
+
+async def call(
+    send: Callable[[], Awaitable[object]], exchange: Exchange, read: Reader, settings: ProviderSettings
+) -> Outcome:
+    """Let the SDK *send*, then *read* what came of it from the record; the SDK's own verdict on it is not needed."""
+    refused = await _run(send, exchange)
+    if refused is not None and not exchange.sent and exchange.failure is None:
+        return Outcome(name="invalid", billed="no", detail=sanitise(refused, _secrets(settings)))
+    if sum(map(len, exchange.images.values())) > OFF_LOOP_BYTES:
+        outcome = await anyio.to_thread.run_sync(read, exchange)
+    else:
+        outcome = read(exchange)
+    return replace(outcome, detail=sanitise(outcome.detail, _secrets(settings)))
+
+
+async def checked(send: Callable[[], Awaitable[object]], settings: ProviderSettings, timeout: float) -> Outcome:  # noqa: ASYNC109
+    """The outcome of a free call, which is never billed."""
+    exchange = Exchange()
+    with anyio.move_on_after(timeout) as scope:
+        refused = await _run(send, exchange)
+        if refused is not None and exchange.status is None and exchange.failure is None:
+            return Outcome(name="invalid", billed="no", detail=sanitise(refused, _secrets(settings)))
+    if scope.cancelled_caught:
+        return Outcome(name="timeout", billed="no", detail=f"no answer within {timeout:g} s")
+    outcome = _check_outcome(exchange)
+    return replace(outcome, billed="no", detail=sanitise(outcome.detail, _secrets(settings)))
+
+
+def option(settings: ProviderSettings, name: str) -> str:
+    """A text option of the provider's table, or nothing."""
+    value = settings.options.get(name)
+    return value if isinstance(value, str) else ""
+
+
+async def _run(send: Callable[[], Awaitable[object]], exchange: Exchange) -> Exception | None:
+    """Send; the exception is the SDK's view of what *exchange* holds, unless it refused to send at all."""
+    try:
+        with recording(exchange):
+            await send()
+    except Exception as error:  # SDKs raise what they like; what happened is in the record
+        return error
+    return None
+
+
+def _check_outcome(exchange: Exchange) -> Outcome:
+    if exchange.failure is not None or exchange.status is None:
+        return broken(exchange)
+    error = read_error(exchange)
+    return classify(exchange, error) if error else Outcome(name="ok", billed="no")
+
+
+def _secrets(settings: ProviderSettings) -> tuple[Secret, ...]:
+    return (settings.api_key,) if settings.api_key else ()

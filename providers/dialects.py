@@ -1,0 +1,153 @@
+"""How OpenAI-compatible upstreams are asked: each dialect is a row, and a row is a pure function from request to call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import pybase64
+
+from providers.images import SUFFIXES, ReferenceImage
+from providers.request import UpstreamRequest
+from providers.sizes import EDGE, Size, parse_ratio
+
+GPT_IMAGE_STEP: Final = 16
+"""Pixels in whose multiples gpt-image-2 takes edges (OpenAI's image generation guide)."""
+GPT_IMAGE_MAX_EDGE: Final = 3840
+GPT_IMAGE_MAX_PIXELS: Final = 3840 * 2160
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A method of the openai SDK, as a dotted path below the client, and its keyword arguments."""
+
+    method: str
+    arguments: Mapping[str, Any]
+
+
+Dialect = Callable[[UpstreamRequest], Call]
+
+
+def images(request: UpstreamRequest) -> Call:
+    """``/images/generations``, or ``/images/edits`` as multipart when there are reference images."""
+    arguments: dict[str, Any] = {
+        "model": request.model,
+        "prompt": _with_instruction(request),
+        "n": request.n,
+        "size": size_in_pixels(request.model, request.size, request.aspect_ratio),
+        "output_format": request.output_format,
+    }
+    if not _is_gpt_image(request.model):
+        arguments["response_format"] = "b64_json"  # GPT image models refuse the field and always answer so
+    if request.images:
+        arguments["image"] = [_file(number, image) for number, image in enumerate(request.images, 1)]
+        return Call("images.edit", _given(arguments))
+    return Call("images.generate", _given(arguments))
+
+
+def chat(request: UpstreamRequest) -> Call:
+    """``/chat/completions`` with ``modalities`` and ``image_config``, as OpenRouter and its kin take it."""
+    body: dict[str, Any] = {"modalities": ["image", "text"]}
+    config = _image_config(request)
+    if config:
+        body["image_config"] = config
+    if request.thinking is not None:
+        body["reasoning"] = {"effort": request.thinking}
+    return _chat_call(request, body)
+
+
+def new_api(request: UpstreamRequest) -> Call:
+    """``/chat/completions`` with a literal ``extra_body.google`` in the JSON, as new-api and its descendants take it."""
+    google: dict[str, Any] = {}
+    config = _image_config(request)
+    if config:
+        google["image_config"] = config
+    if request.thinking is not None:
+        google["thinking_config"] = {"thinking_level": request.thinking}
+    return _chat_call(request, {"extra_body": {"google": google}} if google else {})
+
+
+DIALECTS: Final[Mapping[str, Dialect]] = {"images": images, "chat": chat, "new-api": new_api}
+
+_BY_HOST: Final[Mapping[str, str]] = {
+    "api.openai.com": "images",
+    "generativelanguage.googleapis.com": "images",
+    "openrouter.ai": "chat",
+    "ai-gateway.vercel.sh": "chat",
+    "api.laozhang.ai": "new-api",
+    "api.apiyi.com": "new-api",
+}
+
+
+def dialect_for(name: str, base_url: str | None) -> str:
+    """*name*, or for ``"auto"`` and nothing the dialect of the host in *base_url*; an unknown host gets ``chat``."""
+    if name and name != "auto":
+        return name
+    host = urlsplit(base_url or "https://api.openai.com/v1").hostname or ""
+    return _BY_HOST.get(host, "chat")
+
+
+def size_in_pixels(model: str, size: Size | None, aspect_ratio: str | None) -> str | None:
+    """``"WIDTHxHEIGHT"`` for *size* and *aspect_ratio* (square if None), within the rules of *model*.
+
+    GPT image models take edges in steps of 16, at most 3840 × 2160 pixels; others are told the tier's area.
+    """
+    if size is None:
+        return None
+    across, down = parse_ratio(aspect_ratio or "1:1") or (1, 1)
+    width = EDGE[size] * math.sqrt(across / down)
+    height = EDGE[size] * math.sqrt(down / across)
+    if _is_gpt_image(model):
+        shrink = min(1.0, GPT_IMAGE_MAX_EDGE / max(width, height), math.sqrt(GPT_IMAGE_MAX_PIXELS / (width * height)))
+        width, height = width * shrink, height * shrink
+        return f"{_step_down(width)}x{_step_down(height)}"
+    return f"{round(width)}x{round(height)}"
+
+
+def _chat_call(request: UpstreamRequest, extra_body: Mapping[str, Any]) -> Call:
+    text = {"type": "text", "text": request.prompt}
+    pictures = [{"type": "image_url", "image_url": {"url": _data_uri(image)}} for image in request.images]
+    messages: list[dict[str, Any]] = [{"role": "user", "content": [text, *pictures] if pictures else request.prompt}]
+    if request.system_instruction:
+        messages.insert(0, {"role": "system", "content": request.system_instruction})
+    arguments = {
+        "model": request.model,
+        "messages": messages,
+        "stream": False,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "seed": request.seed,
+        "extra_body": dict(extra_body) or None,
+    }
+    return Call("chat.completions.create", _given(arguments))
+
+
+def _image_config(request: UpstreamRequest) -> dict[str, str]:
+    return _given({"aspect_ratio": request.aspect_ratio, "image_size": request.size})
+
+
+def _with_instruction(request: UpstreamRequest) -> str:
+    return "\n\n".join(part for part in (request.system_instruction, request.prompt) if part)
+
+
+def _file(number: int, image: ReferenceImage) -> tuple[str, bytes, str]:
+    return (f"image-{number}{SUFFIXES.get(image.mime_type, '')}", image.data, image.mime_type)
+
+
+def _data_uri(image: ReferenceImage) -> str:
+    return f"data:{image.mime_type};base64,{pybase64.b64encode_as_string(image.data)}"
+
+
+def _is_gpt_image(model: str) -> bool:
+    return model.rpartition("/")[2].startswith(("gpt-image", "chatgpt-image"))
+
+
+def _step_down(edge: float) -> int:
+    return int(edge) // GPT_IMAGE_STEP * GPT_IMAGE_STEP
+
+
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if value is not None}

@@ -1,0 +1,284 @@
+"""Images taken out of a JSON body while it arrives.
+
+A 4K answer is 28 MB of JSON around 21 MB of image. :class:`ImageExtractor` scans the body piece by piece, decodes each
+base64 image as its text comes in, and leaves a short marker in its place, so that what remains to be parsed is a few
+hundred bytes. It serves a JSON string that is base64 (``inlineData.data``, ``b64_json``) and a data URI anywhere inside a
+string (``image_url.url``, markdown).
+
+Only text that starts like the base64 of a PNG, JPEG or WebP file is touched. If it turns out to be something else (a
+character that is not base64, a length that no base64 has) the text is put back as it was.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Final
+
+import pybase64
+
+MIN_IMAGE: Final = 48
+"""Bytes below which decoded text is no image file: the smallest possible PNG has 67, JPEG 107, WebP 26 + data."""
+
+_SLASH = rb"(?:/|_|\\/|\\u002[fF]|\\u005[fF])"
+_SIGNATURE: Final = re.compile(rb"iVBORw0KGgo|" + _SLASH + rb"9j" + _SLASH + rb"|UklGR")
+_LONGEST_SIGNATURE: Final = 14  # \u002f9j\u002f
+_SPECIAL: Final = re.compile(rb'["\\]|base64,')
+_RUN: Final = re.compile(rb"(?:[A-Za-z0-9+/_-]|\\/|\\u00(?:2[bBdDfF]|5[fF]))*")
+_CHARACTERS: Final = re.compile(rb"[A-Za-z0-9+/_-]*")
+_PADDING: Final = re.compile(rb"(?:=|\\u003[dD])*")
+_ESCAPED: Final = re.compile(rb"\\u00(?:2[bBdDfF]|3[dD]|5[fF])")
+_PARTIAL_ESCAPE: Final = re.compile(rb"\\(?:u(?:0(?:0[235]?)?)?)?")
+_LONGEST_ESCAPE: Final = 6
+_STANDARD: Final = b"+/"
+_URL_SAFE: Final = b"-_"
+_STANDARD_ONLY: Final = re.compile(rb"[+/]")
+
+
+class ExtractionError(ValueError):
+    """The body cannot be taken in: it is over a limit, or it ended too early."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one answer may hold: *images* and *text* in bytes, each summed over the answer.
+
+    A 4K image is 5 to 25 MB; a model returns up to ten of them when it shows its drafts.
+    """
+
+    images: int = 256 * 2**20
+    text: int = 32 * 2**20
+
+
+class ImageExtractor:
+    """Feed it a body, then :meth:`close` it; ``document`` and ``images`` are the result."""
+
+    def __init__(self, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
+        self.images: dict[str, bytes] = {}
+        self._limits = limits
+        self._token = secrets.token_hex(16)
+        self._text = bytearray()
+        self._held = b""
+        self._image_bytes = 0
+        self._run: _Base64Run | None = None
+        self._step: Callable[[bytes, int], int] = self._outside
+
+    @property
+    def document(self) -> bytes:
+        """The body with a marker in place of each image."""
+        return bytes(self._text)
+
+    def feed(self, data: bytes) -> None:
+        """Take in the next piece of the body.
+
+        Raises:
+            ExtractionError: a limit was passed.
+        """
+        if self._held:
+            data, self._held = self._held + data, b""
+        position, end = 0, len(data)
+        while position < end:
+            reached = self._step(data, position)
+            if reached < 0:  # undecided until more has come
+                self._held = data[~reached:]
+                return
+            position = reached
+
+    def close(self) -> None:
+        """Tell that the body is over.
+
+        Raises:
+            ExtractionError: the body ended inside a string.
+        """
+        if self._run is not None:
+            raise ExtractionError("the answer ended in the middle of an image")
+        self._emit(self._held)
+        self._held = b""
+        if self._step != self._outside:
+            raise ExtractionError("the answer ended in the middle of a text")
+
+    # Each step takes the data and a position, and returns the position it reached; ~position means: this step cannot
+    # decide from there on without more data.
+
+    def _outside(self, data: bytes, position: int) -> int:
+        quote = data.find(b'"', position)
+        if quote < 0:
+            self._emit(data[position:])
+            return len(data)
+        self._emit(data[position : quote + 1])
+        self._step = self._at_string
+        return quote + 1
+
+    def _at_string(self, data: bytes, position: int) -> int:
+        return self._at_start(data, position, bare=True)
+
+    def _at_data_uri(self, data: bytes, position: int) -> int:
+        return self._at_start(data, position, bare=False)
+
+    def _at_start(self, data: bytes, position: int, *, bare: bool) -> int:
+        if _SIGNATURE.match(data, position):
+            self._run = _Base64Run(bare=bare)
+            self._step = self._in_run
+        elif len(data) - position < _LONGEST_SIGNATURE and b'"' not in data[position:]:
+            return ~position
+        else:
+            self._step = self._in_text
+        return position
+
+    def _in_text(self, data: bytes, position: int) -> int:
+        found = _SPECIAL.search(data, position)
+        if found is None:
+            keep = max(position, len(data) - len(b"base64"))
+            self._emit(data[position:keep])
+            return ~keep
+        stop = found.end()
+        if found[0] == b"\\":
+            stop += 1
+            if stop > len(data):
+                self._emit(data[position : found.start()])
+                return ~found.start()
+        elif found[0] == b'"':
+            self._step = self._outside
+        else:
+            self._step = self._at_data_uri
+        self._emit(data[position:stop])
+        return stop
+
+    def _in_run(self, data: bytes, position: int) -> int:
+        run = self._run
+        assert run is not None
+        quote = data.find(b'"', position)
+        stop = quote if quote >= 0 else _before_partial_escape(data, position)
+        raw = data[position:stop]
+        if run.push(_unescape(raw)):
+            self._count_image_bytes(run)
+            if quote >= 0:
+                self._end_run(run)
+                return stop
+            return stop if stop == len(data) else ~stop
+        return self._leave_run(run, data, position)
+
+    def _leave_run(self, run: _Base64Run, data: bytes, position: int) -> int:
+        """Something in the data is not base64: find it, and decide what the text before it was."""
+        good = _match_end(_RUN, data, position)
+        padded = _match_end(_PADDING, data, good)
+        whole = run.push(_unescape(data[position:good])) and run.push(_unescape(data[good:padded]))
+        if not whole:
+            self._give_back(run)
+            return position
+        if padded == len(data):
+            return padded
+        if _PARTIAL_ESCAPE.fullmatch(data, padded):
+            return ~padded
+        if run.bare and data[padded : padded + 1] != b'"':
+            self._give_back(run)
+        else:
+            self._end_run(run)
+        return padded
+
+    def _end_run(self, run: _Base64Run) -> None:
+        image = run.finish()
+        if image is None:
+            self._give_back(run)
+            return
+        self._count_image_bytes(run)
+        marker = f"{self._token}{len(self.images):08x}"
+        self.images[marker] = image
+        self._image_bytes += len(image)
+        self._run, self._step = None, self._in_text
+        self._emit(marker.encode())
+
+    def _give_back(self, run: _Base64Run) -> None:
+        self._run, self._step = None, self._in_text
+        self._emit(run.text())
+
+    def _count_image_bytes(self, run: _Base64Run) -> None:
+        if self._image_bytes + run.size > self._limits.images:
+            raise ExtractionError(f"the answer's images are over the limit of {self._limits.images} bytes")
+
+    def _emit(self, text: bytes) -> None:
+        if len(self._text) + len(text) > self._limits.text:
+            raise ExtractionError(f"the answer's text is over the limit of {self._limits.text} bytes")
+        self._text += text
+
+
+class _Base64Run:
+    """Base64 text being decoded, in a form from which the same text can be made again."""
+
+    def __init__(self, *, bare: bool) -> None:
+        self.bare = bare
+        self.size = 0
+        self._sink = BytesIO()
+        self._carry = b""  # fewer than four characters that wait for the rest of their group
+        self._padding = 0
+        self._alphabet: bytes | None = None  # unknown until a character tells the two alphabets apart
+
+    def push(self, characters: bytes) -> bool:
+        """Decode *characters*; False, with nothing taken, if they are not base64 or do not go on what came before."""
+        body = characters.rstrip(b"=")
+        if b"=" in body or (body and self._padding):
+            return False
+        joined = self._carry + body
+        whole = len(joined) & ~3
+        alphabet = self._alphabet or _alphabet_of(joined)
+        decoded = _decode(memoryview(joined)[:whole], alphabet)
+        if decoded is None or not _CHARACTERS.fullmatch(joined, whole):
+            return False
+        self._alphabet = alphabet
+        self.size += self._sink.write(decoded)
+        self._carry = joined[whole:]
+        self._padding += len(characters) - len(body)
+        return True
+
+    def finish(self) -> bytes | None:
+        """The decoded bytes, without a copy; None if the text as a whole is not base64 or too short for an image."""
+        tail = _decode(self._carry + b"=" * (-len(self._carry) % 4), self._alphabet)
+        if tail is None or self.size < MIN_IMAGE:
+            return None
+        self._sink.write(tail)
+        return self._sink.getvalue()
+
+    def text(self) -> bytes:
+        """The text that was pushed."""
+        encoded = pybase64.b64encode(self._sink.getvalue(), altchars=self._alphabet)
+        return encoded + self._carry + b"=" * self._padding
+
+
+def _alphabet_of(characters: bytes) -> bytes | None:
+    """The two characters by which the alphabet of *characters* differs from the other one; None if neither is there."""
+    if b"-" in characters or b"_" in characters:
+        return _URL_SAFE
+    return _STANDARD if b"+" in characters or b"/" in characters else None
+
+
+def _decode(characters: bytes | memoryview, alphabet: bytes | None) -> bytes | None:
+    """The bytes that *characters*, whole groups of four, stand for; None if any of them is not of the alphabet."""
+    if alphabet == _URL_SAFE and _STANDARD_ONLY.search(characters):
+        return None
+    try:
+        return pybase64.b64decode(characters, altchars=_URL_SAFE if alphabet == _URL_SAFE else None, validate=True)
+    except binascii.Error:
+        return None
+
+
+def _unescape(raw: bytes) -> bytes:
+    """*raw* with the JSON escapes of base64 characters undone."""
+    if b"\\" not in raw:
+        return raw
+    raw = raw.replace(b"\\/", b"/")  # by far the commonest; one of 64 characters where PHP wrote the JSON
+    return _ESCAPED.sub(lambda found: bytes([int(found[0][2:], 16)]), raw) if b"\\" in raw else raw
+
+
+def _before_partial_escape(data: bytes, position: int) -> int:
+    """The end of *data*, or the start of an escape that it cuts in two."""
+    start = data.rfind(b"\\", max(position, len(data) - _LONGEST_ESCAPE + 1))
+    return start if start >= 0 and _PARTIAL_ESCAPE.fullmatch(data, start) else len(data)
+
+
+def _match_end(pattern: re.Pattern[bytes], data: bytes, position: int) -> int:
+    found = pattern.match(data, position)
+    return found.end() if found else position

@@ -1,0 +1,141 @@
+"""OpenAI-compatible wires, the answering side: a pure function from an exchange to an outcome.
+
+Relays put the image wherever they like, so every place is looked at, whatever was asked: ``message.images``, parts of a
+content array or of ``content_blocks``, data URIs in markdown, ``data[].b64_json``, and Google's own ``inlineData``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any, Final
+
+from providers import google_wire
+from providers.answers import Piece, Reply, conclude, count, image_piece, mapping, money, objects, string
+from providers.exchange import Exchange
+from providers.failures import broken, classify, read_error
+from providers.json_body import parse
+from providers.outcome import Outcome, Usage
+
+_PICTURE: Final = re.compile(
+    r"!?\[[^\]\n]*\]\(\s*(?P<linked>data:image/[^)\s]+)[^)]*\)|(?P<bare>data:image/[\w.+-]+;base64,[A-Za-z0-9+/=_-]+)",
+    re.IGNORECASE,
+)
+"""A data URI in text, with the markdown around it."""
+
+
+def read(exchange: Exchange) -> Outcome:
+    """What came of a call to an OpenAI-compatible upstream."""
+    if exchange.failure is not None or exchange.status is None:
+        return broken(exchange)
+    error = read_error(exchange)
+    if error is not None:
+        return classify(exchange, error)
+    document = parse(exchange.body)
+    if isinstance(document, list):  # some relays wrap the answer as Google wraps its errors
+        document = document[0] if document else {}
+    if not isinstance(document, Mapping):
+        return Outcome(name="bad_response", billed="maybe", detail="the answer is not a JSON object")
+    return conclude(replace(reply_of(document, exchange.images), reported_cost=_cost(document, exchange)))
+
+
+def reply_of(document: Mapping[str, Any], images: Mapping[str, bytes]) -> Reply:
+    """An answer as read from JSON."""
+    if "candidates" in document or "promptFeedback" in document:
+        return replace(google_wire.reply_of(document, images), unbilled=False)
+    choices = objects(document.get("choices"))
+    choice = choices[0] if choices else {}
+    message = mapping(choice.get("message"))
+    pieces = [*_from_message(message, images), *_from_data(document, images)]
+    refusal = string(message.get("refusal"))
+    return Reply(
+        pieces=tuple(pieces),
+        usage=_usage(mapping(document.get("usage"))),
+        reason=_reason(choice, refusal),
+        message=refusal,
+        drafts=bool(choices),
+    )
+
+
+def _from_message(message: Mapping[str, Any], images: Mapping[str, bytes]) -> Iterator[Piece]:
+    content = message.get("content")
+    if isinstance(content, str):
+        yield from _from_text(content, images)
+    for part in [*objects(content if isinstance(content, list) else None), *objects(message.get("content_blocks"))]:
+        yield from _from_part(part, images)
+    for item in objects(message.get("images")):
+        yield from _from_image_item(item, images)
+
+
+def _from_text(text: str, images: Mapping[str, bytes]) -> Iterator[Piece]:
+    """The text and the pictures in it, in order."""
+    position = 0
+    for found in _PICTURE.finditer(text):
+        if text[position : found.start()].strip():
+            yield Piece(text=text[position : found.start()])
+        yield image_piece(found["linked"] or found["bare"], images)
+        position = found.end()
+    if text[position:].strip():
+        yield Piece(text=text[position:])
+
+
+def _from_part(part: Mapping[str, Any], images: Mapping[str, bytes]) -> Iterator[Piece]:
+    inline = mapping(part.get("inlineData", part.get("inline_data")))
+    if string(inline.get("data")):
+        yield image_piece(inline["data"], images)
+    elif string(part.get("text")):
+        yield from _from_text(part["text"], images)
+    else:
+        yield from _from_image_item(part, images)
+
+
+def _from_image_item(item: Mapping[str, Any], images: Mapping[str, bytes]) -> Iterator[Piece]:
+    """``{"image_url": {"url": …}}``, ``{"image_url": "…"}``, ``{"url": …}`` or ``{"b64_json": …}``."""
+    link = item.get("image_url", item.get("url"))
+    url = string(mapping(link).get("url")) or string(link)
+    encoded = string(item.get("b64_json")) or (url if url[:5].lower() == "data:" else "")
+    if encoded:
+        yield image_piece(encoded, images)
+    elif url:
+        yield Piece(url=url, defect="the image is behind a link, which is not fetched")
+
+
+def _from_data(document: Mapping[str, Any], images: Mapping[str, bytes]) -> Iterator[Piece]:
+    for item in objects(document.get("data")):
+        yield from _from_image_item(item, images)
+
+
+def _reason(choice: Mapping[str, Any], refusal: str) -> str:
+    """Google's own reason where the relay kept it, else OpenAI's."""
+    native = string(choice.get("native_finish_reason"))
+    if native and native.upper() not in ("STOP", "COMPLETED"):
+        return native
+    finish = string(choice.get("finish_reason"))
+    return "refusal" if refusal else "" if finish == "stop" else finish
+
+
+def _usage(usage: Mapping[str, Any]) -> Usage | None:
+    if not usage:
+        return None
+    asked = mapping(usage.get("input_tokens_details", usage.get("prompt_tokens_details")))
+    drawn = mapping(usage.get("output_tokens_details", usage.get("completion_tokens_details")))
+    answered = count(usage.get("output_tokens", usage.get("completion_tokens")))
+    image_tokens, thoughts = count(drawn.get("image_tokens")), count(drawn.get("reasoning_tokens"))
+    rest = None if answered is None else max(0, answered - (image_tokens or 0) - (thoughts or 0))
+    text_tokens = count(asked.get("text_tokens"))
+    return Usage(
+        input_text=count(usage.get("input_tokens", usage.get("prompt_tokens"))) if text_tokens is None else text_tokens,
+        input_image=count(asked.get("image_tokens")),
+        output_image=image_tokens,
+        output_text=rest,
+        thoughts=thoughts,
+        total=count(usage.get("total_tokens")),
+    )
+
+
+def _cost(document: Mapping[str, Any], exchange: Exchange) -> Decimal | None:
+    """USD as the relay reports them: OpenRouter's ``usage.cost``, LiteLLM's response header."""
+    reported = money(mapping(document.get("usage")).get("cost"))
+    return reported if reported is not None else money(exchange.headers.get("x-litellm-response-cost"))

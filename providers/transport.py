@@ -1,0 +1,191 @@
+"""The one HTTP transport under every SDK: it carries the bytes, decodes images as they arrive, and keeps the record.
+
+An adapter wraps each SDK call in :func:`recording`; whatever the SDK then sends through :func:`http_client` is written
+down in that :class:`~providers.exchange.Exchange`. A 200 answer reaches the SDK with short markers in place of its images;
+the images are in the record. Markers cannot be forged: each answer has its own random token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final, Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+import httpx2
+
+from providers.exchange import Exchange, Failure
+from providers.extraction import ExtractionError, ImageExtractor, Limits
+
+POOL_TIMEOUT: Final = 2.0
+"""Seconds to wait for a free connection of our own."""
+CONNECT_TIMEOUT: Final = 5.0
+"""Seconds for TCP and for TLS, each."""
+READ_GAP: Final = 15.0
+"""Seconds between two reads of an answer that has begun; before it begins, the whole call's time may pass."""
+MAX_ERROR_BODY: Final = 2**20
+"""Bytes of an error answer; real ones have a few thousand."""
+
+_exchange: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
+
+
+class AnswerRefusedError(httpx2.TransportError):
+    """An answer that cannot be taken in: too large, cut short, or wrongly compressed."""
+
+
+@contextmanager
+def recording(exchange: Exchange) -> Iterator[None]:
+    """Write what the SDK called inside sends and receives into *exchange*."""
+    token = _exchange.set(exchange)
+    try:
+        yield
+    finally:
+        _exchange.reset(token)
+
+
+def http_client(proxy: str | None = None, auth: httpx2.Auth | None = None) -> httpx2.AsyncClient:
+    """The client to hand to an SDK: our transport, no redirects, no proxies but *proxy*, nothing from the environment."""
+    return httpx2.AsyncClient(
+        transport=RecordingTransport(proxy=proxy),
+        auth=auth,
+        follow_redirects=False,
+        trust_env=False,
+        timeout=httpx2.Timeout(180.0, connect=CONNECT_TIMEOUT, pool=POOL_TIMEOUT),
+    )
+
+
+def unused_sync_client() -> httpx2.Client:
+    """For an SDK that insists on a sync client as well: one that sends nothing."""
+    return httpx2.Client(transport=httpx2.MockTransport(_refuse), trust_env=False)
+
+
+def _refuse(request: httpx2.Request) -> httpx2.Response:
+    raise httpx2.UnsupportedProtocol("calls go through the async client", request=request)
+
+
+class RecordingTransport(httpx2.AsyncBaseTransport):
+    """Carries requests, and fills in the current :class:`Exchange`."""
+
+    def __init__(self, *, proxy: str | None = None, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
+        pool = httpx2.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30.0)
+        self._inner = httpx2.AsyncHTTPTransport(proxy=proxy, limits=pool, http2=False, retries=0)
+        self._limits = limits
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send *request* and take in the whole answer."""
+        exchange = _exchange.get() or Exchange()
+        _prepare(request, exchange)
+        with _noting_failure(exchange):
+            response = await self._inner.handle_async_request(request)
+            try:
+                await self._take_in(request, response, exchange)
+            finally:
+                await response.aclose()
+        return httpx2.Response(
+            response.status_code, headers=_without_body_headers(response.headers), content=exchange.body, request=request
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._inner.aclose()
+
+    async def _take_in(self, request: httpx2.Request, response: httpx2.Response, exchange: Exchange) -> None:
+        exchange.status = response.status_code
+        exchange.headers = response.headers
+        request.extensions["timeout"]["read"] = min(READ_GAP, request.extensions["timeout"]["read"])
+        if response.status_code == httpx2.codes.OK:
+            extractor = ImageExtractor(self._limits)
+            async for piece in response.aiter_bytes():
+                extractor.feed(piece)
+            extractor.close()
+            exchange.body, exchange.images = extractor.document, extractor.images
+        else:
+            exchange.body = await _read_short(response.aiter_bytes())
+
+    async def __aenter__(self) -> RecordingTransport:
+        await self._inner.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: Any) -> None:
+        await self._inner.__aexit__(*exc)
+
+
+def _prepare(request: httpx2.Request, exchange: Exchange) -> None:
+    """Ask for a plain body (gzip costs more CPU than it saves on base64), and watch for the request's last byte."""
+    request.headers["accept-encoding"] = "identity"
+    asked: dict[str, float | None] = request.extensions.get("timeout", {})
+    whole = asked.get("read") or READ_GAP
+    request.extensions["timeout"] = {
+        "pool": min(POOL_TIMEOUT, whole),
+        "connect": min(CONNECT_TIMEOUT, whole),
+        "write": whole,
+        "read": whole,
+    }
+
+    async def trace(event: str, info: dict[str, Any]) -> None:
+        if event.endswith("send_request_body.complete"):
+            exchange.sent = True
+
+    request.extensions["trace"] = trace
+
+
+@contextmanager
+def _noting_failure(exchange: Exchange) -> Iterator[None]:
+    try:
+        yield
+    except (ExtractionError, httpx2.DecodingError) as error:
+        _note(exchange, "bad_response", str(error))
+        raise AnswerRefusedError(str(error)) from None
+    except httpx2.TimeoutException as error:
+        waiting_for_answer = isinstance(error, httpx2.ReadTimeout) and exchange.sent
+        _note(exchange, "timeout" if waiting_for_answer else "transport", _describe(error))
+        raise
+    except httpx2.TransportError as error:
+        _note(exchange, "transport", _describe(error))
+        raise
+
+
+def _note(exchange: Exchange, failure: Failure, detail: str) -> None:
+    exchange.failure, exchange.failure_detail = failure, detail
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+async def _read_short(pieces: AsyncIterator[bytes]) -> bytes:
+    body = bytearray()
+    async for piece in pieces:
+        body += piece
+        if len(body) > MAX_ERROR_BODY:
+            raise ExtractionError(f"the error answer is over the limit of {MAX_ERROR_BODY} bytes")
+    return bytes(body)
+
+
+def _without_body_headers(headers: httpx2.Headers) -> list[tuple[str, str]]:
+    dropped = {"content-length", "content-encoding", "transfer-encoding"}
+    return [(name, value) for name, value in headers.multi_items() if name.lower() not in dropped]
+
+
+T = TypeVar("T")
+
+
+class PerLoop(Generic[T]):
+    """One *T* for each event loop, made on first use: an SDK client's connections belong to the loop that opened them."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: WeakKeyDictionary[asyncio.AbstractEventLoop, T] = WeakKeyDictionary()
+
+    def get(self) -> T:
+        """The running loop's own."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._made:
+            self._made[loop] = self._make()
+        return self._made[loop]
+
+    def pop(self) -> T | None:
+        """Take the running loop's own out, if there is one."""
+        return self._made.pop(asyncio.get_running_loop(), None)
