@@ -22,6 +22,8 @@ class Lane:
     model without a size field. *seconds* is the expected duration of a call by size. *capabilities* names what the lane
     honours of ``system_instruction``, ``temperature``, ``top_p``, ``seed``, ``thinking``, ``grounding``,
     ``output_format``. *vendor_host* tells whether the vendor's own rules (refused countries, retirement) hold here.
+    *price_configured* says that the configuration set a price; *token_prices* is USD per million tokens of ``input_text``,
+    ``input_image``, ``output_text`` (thoughts included) and ``output_image``, as far as they are known.
     *retired_configured* says that the configuration itself set *retired*, which then holds on a relay too. *quota* is
     how many requests per minute (``rpm``) and day (``rpd``) and images per minute (``ipm``) the lane may be given.
     *stream* asks for a streamed answer, None leaves that to the adapter.
@@ -39,6 +41,7 @@ class Lane:
     prices: Mapping[Size, Decimal] = field(default_factory=dict)
     batch_prices: Mapping[Size, Decimal] = field(default_factory=dict)
     price_configured: bool = False
+    token_prices: Mapping[str, Decimal] = field(default_factory=dict)
     seconds: Mapping[Size, float] = field(default_factory=dict)
     references: int = 0
     reference_bytes: int | None = None

@@ -1,0 +1,283 @@
+"""The two classes that applications use: :class:`AsyncGateway`, and :class:`Gateway`, its sync face."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import anyio.to_thread
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from gateway import conclusion, config, references, router
+from gateway.chain import Order, Walk
+from gateway.clock import Clock
+from gateway.config import Config
+from gateway.credentials import Credentials
+from gateway.events import emit
+from gateway.health import LaneHealth, LaneState, snapshot
+from gateway.lanes import Lane
+from gateway.plan import Plan
+from gateway.request import ImageRequest
+from gateway.result import ImageResult
+from gateway.saving import saved
+from providers.errors import ConfigError, InvalidRequest
+from providers.images import ReferenceImage
+from providers.provider import load_provider
+
+Source = str | os.PathLike[str] | Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Setup:
+    """One configuration with what was made from it. Requests in flight keep theirs when another is loaded."""
+
+    config: Config
+    lanes: Mapping[str, Lane]
+    credentials: Mapping[str, Credentials]
+
+    @classmethod
+    def of(cls, loaded: Config) -> _Setup:
+        if loaded.state != "memory":
+            raise ConfigError(f'{loaded.source}: gateway.state: only "memory" is available in this version')
+        credentials = {
+            name: Credentials([load_provider(settings) for settings in entry.settings], entry.max_concurrency)
+            for name, entry in loaded.providers.items()
+            if entry.enabled
+        }
+        return cls(loaded, {lane.name: lane for lane in loaded.lanes}, credentials)
+
+
+class AsyncGateway:
+    """Draws images through whichever configured lane serves best. Use it as an async context manager, or ``aclose()`` it.
+
+    One instance serves any number of tasks, threads and event loops.
+    """
+
+    def __init__(self, configuration: Config, *, clock: Clock | None = None) -> None:
+        self._setup = _Setup.of(configuration)
+        self._clock = clock or Clock()
+        self._states: dict[str, LaneState] = {}
+        self._retired_setups: list[_Setup] = []
+
+    @classmethod
+    def from_config(cls, source: Source = None, *, clock: Clock | None = None) -> Self:
+        """A gateway from a TOML file, a mapping of the same shape, or what is found.
+
+        None looks at ``$IMAGE_GATEWAY_CONFIG``, then ``./gateway.toml``, then the usual API keys in the environment.
+
+        Raises:
+            ConfigError: the configuration cannot be used, or there is none; the message says where and what to do.
+        """
+        return cls(config.load(source), clock=clock)
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self._setup.config
+
+    async def generate(self, prompt: str | ImageRequest, **fields: Any) -> ImageResult:
+        """Draw: route, call, verify, fall back. *fields* are those of :class:`ImageRequest`.
+
+        Raises:
+            InvalidRequest: the request cannot be meant, or every lane refused it.
+            NoLaneAvailable: no lane may serve it now.
+            AllAttemptsFailed: lanes were tried and none delivered.
+            ContentBlocked: the model refused the content.
+            DeadlineExceeded: the time ran out, or could not suffice.
+            BudgetExceeded: ``max_cost`` does not suffice.
+        """
+        request = as_request(prompt, fields)
+        started = self._clock.monotonic()
+        given = await anyio.to_thread.run_sync(references.load, request.images) if request.images else ()
+        setup = self._setup
+        planned = self._plan(setup, request, given)
+        if not planned.candidates:
+            raise conclusion.no_lane_error(planned, request)
+        walk = self._walk(setup, request, given, planned, started)
+        await walk.run()
+        return await self._concluded(walk, started)
+
+    def plan(self, prompt: str | ImageRequest, **fields: Any) -> Plan:
+        """What :meth:`generate` would try, in order, and why the rest is left out. Makes no call and reads no file.
+
+        Raises:
+            InvalidRequest: the request cannot be meant.
+        """
+        return self._plan(self._setup, as_request(prompt, fields), ())
+
+    def health(self) -> list[LaneHealth]:
+        """How every lane is doing right now."""
+        now = self._clock.monotonic()
+        return [snapshot(self._states.get(name, LaneState()), lane, now) for name, lane in self._setup.lanes.items()]
+
+    def reload(self, source: Source = None) -> None:
+        """Swap the configuration. Requests in flight finish on the old one.
+
+        Raises:
+            ConfigError: the new configuration cannot be used; nothing has changed.
+        """
+        new = _Setup.of(config.load(source))
+        self._retired_setups.append(self._setup)
+        self._setup = new
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop."""
+        for setup in (*self._retired_setups, self._setup):
+            for credentials in setup.credentials.values():
+                await credentials.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.config.source}: {len(self._setup.lanes)} lanes>"
+
+    def _plan(self, setup: _Setup, request: ImageRequest, given: tuple[ReferenceImage, ...]) -> Plan:
+        _check_provider_names(request, setup.config)
+        situation = router.Situation(
+            now=self._clock.monotonic(),
+            today=self._clock.today(),
+            states=self._states,
+            egress_country=setup.config.egress_country,
+            models=setup.config.models,
+            sort=setup.config.sort,
+            fallback=setup.config.fallback.order,
+            references=tuple(len(image.data) for image in given),
+        )
+        return router.plan(request, tuple(setup.lanes.values()), situation)
+
+    def _walk(
+        self, setup: _Setup, request: ImageRequest, given: tuple[ReferenceImage, ...], planned: Plan, started: float
+    ) -> Walk:
+        seconds = float(request.deadline) if request.deadline is not None else setup.config.deadlines[request.size]
+        order = Order(
+            request=request,
+            references=given,
+            steps=tuple((setup.lanes[step.lane], step.size) for step in planned.candidates),
+            policy=setup.config.fallback,
+            deadline=started + seconds,
+            request_id=secrets.token_hex(8),
+        )
+        return Walk(order=order, credentials=setup.credentials, states=self._states, clock=self._clock)
+
+    async def _concluded(self, walk: Walk, started: float) -> ImageResult:
+        elapsed = self._clock.monotonic() - started
+        result = conclusion.result_of(walk, elapsed, self._clock.today())
+        error = None if result else conclusion.error_of(walk)
+        emit(
+            "image_request",
+            request_id=walk.order.request_id,
+            outcome="ok" if result else type(error).__name__,
+            lane=result.lane if result else None,
+            size=result.size if result else None,
+            usd=str(result.total_cost.usd) if result else str(walk.spent),
+            attempts=len(walk.tried),
+            seconds=round(elapsed, 3),
+            tags=walk.order.request.tags,
+        )
+        if result is None:
+            assert error is not None
+            raise error
+        if walk.order.request.save_to is None:
+            return result
+        return await anyio.to_thread.run_sync(saved, result, walk.order.request.save_to)
+
+
+class Gateway:
+    """:class:`AsyncGateway` for code without an event loop; it works inside one as well, and from several threads.
+
+    Calls run on an event loop in a thread of its own, which starts with the first call and ends with ``close()``.
+    """
+
+    def __init__(self, configuration: Config, *, clock: Clock | None = None) -> None:
+        self._gateway = AsyncGateway(configuration, clock=clock)
+        self._lock = threading.Lock()
+        self._stack = ExitStack()
+        self._running: BlockingPortal | None = None
+
+    @classmethod
+    def from_config(cls, source: Source = None, *, clock: Clock | None = None) -> Self:
+        """See :meth:`AsyncGateway.from_config`."""
+        return cls(config.load(source), clock=clock)
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self._gateway.config
+
+    def generate(self, prompt: str | ImageRequest, **fields: Any) -> ImageResult:
+        """See :meth:`AsyncGateway.generate`."""
+        request = as_request(prompt, fields)
+        result: ImageResult = self._portal().call(self._gateway.generate, request)
+        return result
+
+    def plan(self, prompt: str | ImageRequest, **fields: Any) -> Plan:
+        """See :meth:`AsyncGateway.plan`."""
+        return self._gateway.plan(prompt, **fields)
+
+    def health(self) -> list[LaneHealth]:
+        """See :meth:`AsyncGateway.health`."""
+        return self._gateway.health()
+
+    def reload(self, source: Source = None) -> None:
+        """See :meth:`AsyncGateway.reload`."""
+        self._gateway.reload(source)
+
+    def close(self) -> None:
+        """Close the connections and end the thread. A later call starts them again."""
+        with self._lock:
+            if self._running is None:
+                return
+            self._running.call(self._gateway.aclose)
+            self._running = None
+            self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return repr(self._gateway).replace("AsyncGateway", type(self).__name__)
+
+    def _portal(self) -> BlockingPortal:
+        with self._lock:
+            if self._running is None:
+                self._running = self._stack.enter_context(start_blocking_portal(name="image-gateway"))
+            return self._running
+
+
+def as_request(prompt: str | ImageRequest, fields: Mapping[str, Any]) -> ImageRequest:
+    """The request that ``generate(prompt, **fields)`` means.
+
+    Raises:
+        InvalidRequest: a field is unknown or its value cannot be meant.
+    """
+    if not isinstance(prompt, ImageRequest):
+        return ImageRequest(prompt=prompt, **fields)
+    if not fields:
+        return prompt
+    given = {name: getattr(prompt, name) for name in prompt.model_fields_set}
+    return ImageRequest(**{**given, **fields})
+
+
+def _check_provider_names(request: ImageRequest, loaded: Config) -> None:
+    wishes = request.providers
+    unknown = [name for name in (*wishes.only, *wishes.ignore, *wishes.order) if name not in loaded.providers]
+    if unknown:
+        known = ", ".join(sorted(loaded.providers))
+        raise InvalidRequest(f"providers: {unknown[0]!r} is not configured; configured are: {known}")

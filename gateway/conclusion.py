@@ -1,0 +1,155 @@
+"""What a walk ends in: the result, or the error that says what to do next. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+from decimal import Decimal
+
+from gateway import money
+from gateway.chain import Tried, Walk
+from gateway.plan import Exclusion, Plan
+from gateway.request import ImageRequest
+from gateway.result import Attempt, Cost, ImageResult
+from gateway.router import lane_warnings
+from providers.errors import (
+    AllAttemptsFailed,
+    BudgetExceeded,
+    ContentBlocked,
+    DeadlineExceeded,
+    GatewayError,
+    InvalidRequest,
+    NoLaneAvailable,
+)
+from providers.images import GeneratedImage
+from providers.sizes import rank, tier_of
+
+_BY_THE_REQUEST = frozenset({"size", "aspect_ratio", "capability", "model", "quality", "preference", "disabled"})
+"""Reasons to leave a lane out that waiting does not change."""
+
+
+class NoLaneForRequest(NoLaneAvailable, InvalidRequest):
+    """No lane could ever serve this request as it stands: it has to change, or the configuration."""
+
+
+def result_of(walk: Walk, elapsed: float, today: date) -> ImageResult | None:
+    """The result of a finished walk, or None if there is nothing to deliver."""
+    chosen = walk.delivered or _best_kept(walk.tried)
+    if not chosen:
+        return None
+    request = walk.order.request
+    images = tuple(image for tried in chosen for image in tried.outcome.images)
+    size = min((tier for image in images if (tier := tier_of(image.width, image.height))), key=rank)
+    first = chosen[0]
+    return ImageResult(
+        images=images,
+        text="".join(tried.outcome.text for tried in chosen),
+        lane=first.lane.name,
+        provider=first.lane.provider,
+        model=first.lane.model,
+        requested_size=request.size,
+        size=size,
+        downgraded=rank(size) < rank(request.size),
+        cost=_cost(chosen),
+        total_cost=money.total(tried.attempt for tried in walk.tried),
+        attempts=_attempts(walk),
+        warnings=tuple(dict.fromkeys(_warnings(chosen, len(images), request, today))),
+        request_id=walk.order.request_id,
+        elapsed=elapsed,
+        parts=tuple(part for tried in chosen for part in tried.outcome.parts),
+    )
+
+
+def error_of(walk: Walk) -> GatewayError:
+    """Why a finished walk has nothing to deliver."""
+    attempts = _attempts(walk)
+    names = [attempt.outcome for attempt in attempts]
+    kind: type[GatewayError] = AllAttemptsFailed
+    if "blocked" in names:
+        kind = ContentBlocked
+    elif names and set(names) == {"invalid"}:
+        kind = InvalidRequest
+    elif walk.out_of_time or (names and names[-1] == "timeout" and _is_over(walk)):
+        kind = DeadlineExceeded
+    elif walk.out_of_money:
+        kind = BudgetExceeded
+    return kind(
+        _sentence(kind, walk),
+        attempts=attempts,
+        images=_bought(walk.tried),
+        retry_after=min((hint for attempt in attempts if (hint := attempt.retry_after) is not None), default=None),
+    )
+
+
+def no_lane_error(plan: Plan, request: ImageRequest) -> GatewayError:
+    """Why nothing can be tried at all."""
+    reasons = {exclusion.reason for exclusion in plan.excluded}
+    waits = [exclusion.retry_after for exclusion in plan.excluded if exclusion.retry_after is not None]
+    about_money = "max_cost" in reasons and reasons <= _BY_THE_REQUEST | {"max_cost"}
+    kind = BudgetExceeded if about_money else NoLaneForRequest if reasons <= _BY_THE_REQUEST else NoLaneAvailable
+    told = "; ".join(f"{exclusion.lane}: {exclusion.detail}" for exclusion in _telling(plan.excluded))
+    return kind(
+        f"no lane can serve this request: {told or 'none is configured'}",
+        retry_after=min(waits, default=None),
+        plan=plan,
+    )
+
+
+def _telling(excluded: Sequence[Exclusion]) -> list[Exclusion]:
+    """The exclusions that say something: those for another reason than the caller's own choice of model or provider."""
+    chosen = [
+        exclusion for exclusion in excluded if exclusion.reason not in ("model", "preference", "disabled", "quality")
+    ]
+    return (chosen or list(excluded))[:5]
+
+
+def _best_kept(tried: Iterable[Tried]) -> list[Tried]:
+    """The one attempt, of those whose images may be delivered if nothing better comes, with the largest."""
+    kept = [each for each in tried if each.verdict is not None and each.verdict.decision == "keep"]
+    return [max(kept, key=_pixels)] if kept else []
+
+
+def _pixels(tried: Tried) -> int:
+    return min(image.width * image.height for image in tried.outcome.images)
+
+
+def _bought(tried: Iterable[Tried]) -> tuple[GeneratedImage, ...]:
+    return tuple(image for each in tried for image in each.outcome.images)
+
+
+def _attempts(walk: Walk) -> tuple[Attempt, ...]:
+    return tuple(tried.attempt for tried in walk.tried)
+
+
+def _cost(chosen: Sequence[Tried]) -> Cost:
+    return money.total(tried.attempt for tried in chosen)
+
+
+def _warnings(chosen: Sequence[Tried], images: int, request: ImageRequest, today: date) -> Iterable[str]:
+    for tried in chosen:
+        yield from lane_warnings(tried.lane, request, today)
+        if tried.verdict is not None:
+            yield from tried.verdict.warnings
+        if rank(tried.size) < rank(request.size):
+            yield f"{request.size} could not be had: {tried.lane.name} was asked for {tried.size} instead"
+    if images < request.n:
+        yield f"{images} of {request.n} images came"
+
+
+def _is_over(walk: Walk) -> bool:
+    return walk.clock.monotonic() >= walk.order.deadline
+
+
+def _sentence(kind: type[GatewayError], walk: Walk) -> str:
+    beginning = {
+        ContentBlocked: "the model refused to draw this",
+        InvalidRequest: "every lane that was asked refused the request",
+        DeadlineExceeded: "the deadline does not leave time for another attempt",
+        BudgetExceeded: f"max_cost ${walk.order.request.max_cost} does not cover another attempt",
+    }.get(kind, "no attempt succeeded")
+    attempts = _attempts(walk)
+    if not attempts:
+        return f"{beginning}; nothing was tried and nothing spent"
+    trail = "; ".join(f"{each.lane} at {each.size}: {each.outcome} ({each.detail})" for each in attempts)
+    spent = money.total(attempts).usd
+    return f"{beginning}: {trail}; at most ${spent.normalize() if spent else Decimal(0):f} was spent"

@@ -1,0 +1,69 @@
+"""What an attempt costs, in USD: a pure function of who said what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Final
+
+from gateway.lanes import Lane
+from gateway.result import Attempt, Cost, CostBasis
+from providers.outcome import Outcome, Usage
+from providers.sizes import Size
+
+BILLED_SHARE: Final = Decimal("0.5")
+"""The share of failures that are billed, until measured."""
+
+_MILLION: Final = Decimal(1_000_000)
+_CENT_MILLIONTH: Final = Decimal("0.000001")
+
+
+def price(lane: Lane, size: Size) -> Decimal:
+    """The list price of one image in USD."""
+    return lane.prices[size]
+
+
+def expected_cost(lane: Lane, size: Size, success_rate: float) -> Decimal:
+    """USD per delivered image: the price, and what the failures before it are likely to cost."""
+    odds = Decimal(repr((1 - success_rate) / success_rate))
+    return (price(lane, size) * (1 + BILLED_SHARE * odds)).quantize(_CENT_MILLIONTH)
+
+
+def cost_of(lane: Lane, size: Size, outcome: Outcome, images: int = 1) -> Cost | None:
+    """What an attempt for *images* images did or may have cost; None if it was provably free.
+
+    The upstream's own figure counts first, then a price configured for the lane, then token usage at the vendor's prices
+    on the vendor's own hosts, then the catalogue.
+    """
+    if outcome.billed == "no":
+        return None
+    if outcome.reported_cost is not None:
+        return Cost(outcome.reported_cost, "reported")
+    used = _usage_cost(lane, outcome.usage) if lane.vendor_host and not lane.price_configured else None
+    if used is not None:
+        return Cost(used, "usage")
+    return Cost(price(lane, size) * max(images, len(outcome.images)), "catalogue")
+
+
+def total(attempts: Iterable[Attempt]) -> Cost:
+    """What all *attempts* together did or may have cost; the basis is the least certain of them."""
+    costs = [attempt.cost for attempt in attempts if attempt.cost is not None]
+    bases = {cost.basis for cost in costs}
+    basis: CostBasis = "catalogue" if "catalogue" in bases or not bases else "usage" if "usage" in bases else "reported"
+    return Cost(sum((cost.usd for cost in costs), Decimal(0)), basis)
+
+
+def _usage_cost(lane: Lane, usage: Usage | None) -> Decimal | None:
+    """USD by token prices; None unless the image tokens, by far the largest part, are told."""
+    if usage is None or usage.output_image is None or "output_image" not in lane.token_prices:
+        return None
+    prices = lane.token_prices
+    text_out = prices.get("output_text", Decimal(0))
+    parts = (
+        (usage.output_image, prices["output_image"]),
+        (usage.output_text, text_out),
+        (usage.thoughts, text_out),
+        (usage.input_text, prices.get("input_text", Decimal(0))),
+        (usage.input_image, prices.get("input_image", prices.get("input_text", Decimal(0)))),
+    )
+    return sum((Decimal(tokens) * each for tokens, each in parts if tokens), Decimal(0)) / _MILLION
