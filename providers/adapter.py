@@ -8,8 +8,10 @@ from typing import Final
 
 import anyio
 
+from providers.answers import Piece, Reply, conclude, final_pieces
 from providers.exchange import Exchange
 from providers.failures import broken, classify, read_error
+from providers.fetch import FetchRefusedError, ImageFetcher
 from providers.outcome import Outcome
 from providers.provider import ProviderSettings
 from providers.sanitise import sanitise
@@ -19,21 +21,44 @@ from providers.transport import recording
 OFF_LOOP_BYTES: Final = 256 * 1024
 """Images of more bytes than this, checksummed, would hold the event loop for over a tenth of a millisecond."""
 
-Reader = Callable[[Exchange], Outcome]
+Reader = Callable[[Exchange], Reply | Outcome]
 
 
 async def call(
-    send: Callable[[], Awaitable[object]], exchange: Exchange, read: Reader, settings: ProviderSettings
+    send: Callable[[], Awaitable[object]],
+    exchange: Exchange,
+    read: Reader,
+    settings: ProviderSettings,
+    fetcher: ImageFetcher | None = None,
 ) -> Outcome:
     """Let the SDK *send*, then *read* what came of it from the record; the SDK's own verdict on it is not needed."""
     refused = await _run(send, exchange)
     if refused is not None and not exchange.sent and exchange.failure is None:
         return Outcome(name="invalid", billed="no", detail=sanitise(refused, _secrets(settings)))
-    if sum(map(len, exchange.images.values())) > OFF_LOOP_BYTES:
-        outcome = await anyio.to_thread.run_sync(read, exchange)
-    else:
-        outcome = read(exchange)
+    outcome = await settle(read(exchange), fetcher)
     return replace(outcome, detail=sanitise(outcome.detail, _secrets(settings)))
+
+
+async def settle(reply: Reply | Outcome, fetcher: ImageFetcher | None) -> Outcome:
+    """The outcome of *reply*, its linked images fetched and all of them looked at."""
+    if isinstance(reply, Outcome):
+        return reply
+    pieces = final_pieces(reply)
+    if fetcher is not None:
+        pieces = [await _fetched(piece, fetcher) for piece in pieces]
+    settled = replace(reply, pieces=tuple(pieces))
+    if sum(len(piece.data) for piece in pieces if piece.data) > OFF_LOOP_BYTES:
+        return await anyio.to_thread.run_sync(conclude, settled)
+    return conclude(settled)
+
+
+async def _fetched(piece: Piece, fetcher: ImageFetcher) -> Piece:
+    if piece.url is None:
+        return piece
+    try:
+        return replace(piece, data=await fetcher.fetch(piece.url))
+    except FetchRefusedError as refusal:
+        return replace(piece, defect=str(refusal))
 
 
 async def checked(send: Callable[[], Awaitable[object]], settings: ProviderSettings, timeout: float) -> Outcome:  # noqa: ASYNC109
@@ -53,6 +78,13 @@ def option(settings: ProviderSettings, name: str) -> str:
     """A text option of the provider's table, or nothing."""
     value = settings.options.get(name)
     return value if isinstance(value, str) else ""
+
+
+def fetcher_for(settings: ProviderSettings) -> ImageFetcher:
+    """The fetcher of linked images, with the exceptions that the provider's ``download_hosts`` name."""
+    hosts = settings.options.get("download_hosts")
+    allowed = [str(host) for host in hosts] if isinstance(hosts, list | tuple) else []
+    return ImageFetcher(allowed, settings.proxy)
 
 
 async def _run(send: Callable[[], Awaitable[object]], exchange: Exchange) -> Exception | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
@@ -65,10 +65,10 @@ class Reply:
 
 
 def conclude(reply: Reply) -> Outcome:
-    """The outcome of a 200 answer."""
+    """The outcome of a 200 answer whose pieces are the final ones, with their linked images fetched."""
     parts: list[Part] = []
     defects: list[str] = []
-    for piece in final_pieces(reply):
+    for piece in reply.pieces:
         try:
             parts.append(_part(piece))
         except ImageDefect as defect:
@@ -87,7 +87,7 @@ def final_pieces(reply: Reply) -> list[Piece]:
     """
     kept: list[Piece] = []
     for piece in reply.pieces:
-        if piece.thought or (piece.is_image and _is_repeated(piece, kept)):
+        if piece.thought or _is_repeated(piece, kept):
             continue
         if reply.drafts and kept and piece.is_image and kept[-1].is_image:
             kept.pop()
@@ -95,7 +95,9 @@ def final_pieces(reply: Reply) -> list[Piece]:
     return kept
 
 
-def image_piece(text: str, images: Mapping[str, bytes], signature: str | None = None, *, thought: bool = False) -> Piece:
+def image_piece(
+    text: str, images: Mapping[str, bytes], signature: str | None = None, *, thought: bool = False
+) -> Piece:
     """The image that *text* stands for: a marker, base64 in either alphabet with or without padding, or a data URI."""
     encoded = text.partition("base64,")[2] if text[:5].lower() == "data:" else text
     data = images.get(encoded.strip())
@@ -166,8 +168,9 @@ def _without_image(reply: Reply, outcome: Outcome, defects: list[str]) -> Outcom
     )  # fmt: skip
 
 
-def _is_repeated(piece: Piece, kept: Iterable[Piece]) -> bool:
-    return any(piece.data == other.data and piece.url == other.url for other in kept if other.is_image)
+def _is_repeated(piece: Piece, kept: Sequence[Piece]) -> bool:
+    """Whether the answer holds *piece* already: relays say the same in two places."""
+    return any((piece.text, piece.data, piece.url) == (other.text, other.data, other.url) for other in kept)
 
 
 def _decode(encoded: str) -> bytes:

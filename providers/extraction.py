@@ -57,7 +57,7 @@ class Limits:
 class ImageExtractor:
     """Feed it a body, then :meth:`close` it; ``document`` and ``images`` are the result."""
 
-    def __init__(self, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
+    def __init__(self, limits: Limits = Limits()) -> None:
         self.images: dict[str, bytes] = {}
         self._limits = limits
         self._token = secrets.token_hex(16)

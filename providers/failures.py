@@ -37,17 +37,19 @@ _CODES: Final[dict[str, OutcomeName]] = {
 }  # fmt: skip
 """Outcomes of error codes, types and reasons that mean one thing whatever the status is."""
 
-_TEXTS: Final[tuple[tuple[re.Pattern[str], OutcomeName], ...]] = tuple(
-    (re.compile(pattern, re.IGNORECASE), outcome)
-    for pattern, outcome in (
-        (r"location is not supported|not available in your (?:country|region)|(?:country|region|territory) not supported"
-         r"|not supported in your (?:country|region)", "region"),
-        (r"api key not valid|api key expired|incorrect api key|invalid api key|reported as leaked|invalid token"
-         r"|unregistered callers", "auth"),
-        (r"insufficient[ _](?:\w+[ _])?(?:balance|credits?|funds)|out of credits|余额不足|额度不足|quota is not enough", "balance"),
-        (r"rejected by the safety system|blocked by gemini api|content[ _]policy", "blocked"),
-    )
+_TEXTS: Final[tuple[tuple[re.Pattern[str], OutcomeName], ...]] = (
+    (re.compile(
+        r"location is not supported|not available in your (?:country|region)|(?:country|region|territory) not supported"
+        r"|not supported in your (?:country|region)", re.IGNORECASE), "region"),
+    (re.compile(
+        r"api key not valid|api key expired|incorrect api key|invalid api key|reported as leaked|invalid token"
+        r"|unregistered callers", re.IGNORECASE), "auth"),
+    (re.compile(
+        r"insufficient[ _](?:\w+[ _])?(?:balance|credits?|funds)|out of credits|余额不足|额度不足|quota is not enough",
+        re.IGNORECASE), "balance"),
+    (re.compile(r"rejected by the safety system|blocked by gemini api|content[ _]policy", re.IGNORECASE), "blocked"),
 )  # fmt: skip
+"""Outcomes of messages that mean one thing whatever the status is."""
 
 _UNBILLED: Final[frozenset[int]] = frozenset({400, 401, 402, 403, 404, 405, 409, 413, 415, 422, 429, 503, 529})
 _HTML: Final = re.compile(rb"^\s*(?:<!doctype html|<html|<head|<script)", re.IGNORECASE)
@@ -73,7 +75,9 @@ def classify(exchange: Exchange, error: UpstreamError) -> Outcome:
         name=name,
         billed=_billed(error, name),
         retry_after=retry_after(exchange.headers, error.retry_delay),
-        detail=sanitise(f"HTTP {exchange.status} {codes}: {error.message}" if error.message else _bare(exchange, error)),
+        detail=sanitise(
+            f"HTTP {exchange.status} {codes}: {error.message}" if error.message else _bare(exchange, error)
+        ),
     )
 
 

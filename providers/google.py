@@ -13,13 +13,14 @@ import anyio
 import httpx2
 
 from providers import google_wire
-from providers.adapter import call, checked, option
+from providers.adapter import call, checked, fetcher_for, option
 from providers.exchange import Exchange
+from providers.loops import PerLoop
 from providers.outcome import Outcome
 from providers.provider import ProviderSettings
 from providers.request import UpstreamRequest
 from providers.secret import Secret
-from providers.transport import PerLoop, http_client, unused_sync_client
+from providers.transport import http_client, unused_sync_client
 
 if TYPE_CHECKING:
     from google.genai import Client, types
@@ -37,6 +38,7 @@ class GoogleProvider:
     def __init__(self, settings: ProviderSettings) -> None:
         self._settings = settings
         self._clients = PerLoop(self._make_client)
+        self._fetcher = fetcher_for(settings)
 
     async def generate(self, request: UpstreamRequest, exchange: Exchange) -> Outcome:
         """Draw. See :class:`providers.provider.Provider`."""
@@ -47,14 +49,16 @@ class GoogleProvider:
                 model=request.model, contents=_contents(request), config=_config(request)
             )
 
-        return await call(send, exchange, google_wire.read, self._settings)
+        return await call(send, exchange, google_wire.read, self._settings, self._fetcher)
 
     async def check(self, timeout: float) -> Outcome:  # noqa: ASYNC109
         """List one model, which is free."""
         client = await self._client()
 
         async def send() -> object:
-            return await client.aio.models.list(config={"page_size": 1, "http_options": {"timeout": int(timeout * 1000)}})
+            return await client.aio.models.list(
+                config={"page_size": 1, "http_options": {"timeout": int(timeout * 1000)}}
+            )
 
         return await checked(send, self._settings, timeout)
 
@@ -63,6 +67,7 @@ class GoogleProvider:
         client = self._clients.pop()
         if client is not None:
             await client.aio.aclose()
+        await self._fetcher.aclose()
 
     async def _client(self) -> Client:
         # The SDK's first import takes a third of a second: not on the event loop.

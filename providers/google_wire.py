@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from providers.answers import Piece, Reply, conclude, count, image_piece, mapping, objects, string
+from providers.answers import Piece, Reply, count, image_piece, mapping, objects, string
 from providers.exchange import Exchange
 from providers.failures import broken, classify, read_error
 from providers.json_body import parse
+from providers.links import pieces_of
 from providers.outcome import Outcome, Usage
 
 
-def read(exchange: Exchange) -> Outcome:
-    """What came of a ``generateContent`` call."""
+def read(exchange: Exchange) -> Reply | Outcome:
+    """The answer to a ``generateContent`` call, or the outcome of a call that has none."""
     if exchange.failure is not None or exchange.status is None:
         return broken(exchange)
     error = read_error(exchange)
@@ -22,7 +24,7 @@ def read(exchange: Exchange) -> Outcome:
     document = parse(exchange.body)
     if not isinstance(document, Mapping):
         return Outcome(name="bad_response", billed="maybe", detail="the answer is not a JSON object")
-    return conclude(reply_of(document, exchange.images))
+    return reply_of(document, exchange.images)
 
 
 def reply_of(document: Mapping[str, Any], images: Mapping[str, bytes]) -> Reply:
@@ -48,10 +50,15 @@ def _pieces(candidate: Mapping[str, Any], images: Mapping[str, bytes]) -> Iterat
         thought = part.get("thought") is True
         signature = string(_either(part, "thoughtSignature", "thought_signature")) or None
         inline = mapping(_either(part, "inlineData", "inline_data"))
+        file = mapping(_either(part, "fileData", "file_data"))
+        uri = string(_either(file, "fileUri", "file_uri"))
         if string(inline.get("data")):
             yield image_piece(inline["data"], images, signature, thought=thought)
-        elif string(part.get("text")):
-            yield Piece(text=part["text"], signature=signature, thought=thought)
+        elif uri:
+            yield Piece(url=uri, signature=signature, thought=thought)
+        for text in (part.get("text"), inline.get("text")):  # one relay puts a link into the text of an inline part
+            for piece in pieces_of(string(text), images):
+                yield replace(piece, signature=signature, thought=thought)
 
 
 def _usage(metadata: Mapping[str, Any]) -> Usage | None:
@@ -72,7 +79,9 @@ def _usage(metadata: Mapping[str, Any]) -> Usage | None:
 
 
 def _by_modality(details: Any) -> dict[str, int]:
-    counted = ((string(item.get("modality")), count(_either(item, "tokenCount", "token_count"))) for item in objects(details))
+    counted = (
+        (string(item.get("modality")), count(_either(item, "tokenCount", "token_count"))) for item in objects(details)
+    )
     return {modality: tokens for modality, tokens in counted if tokens is not None}
 
 

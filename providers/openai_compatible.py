@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from providers import openai_wire
-from providers.adapter import call, checked, option
+from providers.adapter import call, checked, fetcher_for, option
 from providers.dialects import DIALECTS, dialect_for
 from providers.errors import ConfigError
 from providers.exchange import Exchange
+from providers.loops import PerLoop
 from providers.outcome import Outcome
 from providers.provider import ProviderSettings
 from providers.request import UpstreamRequest
-from providers.transport import PerLoop, http_client
+from providers.transport import http_client
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -39,6 +40,7 @@ class OpenAICompatibleProvider:
         self._dialect = DIALECTS[name]
         self._settings = settings
         self._clients = PerLoop(self._make_client)
+        self._fetcher = fetcher_for(settings)
 
     async def generate(self, request: UpstreamRequest, exchange: Exchange) -> Outcome:
         """Draw. See :class:`providers.provider.Provider`."""
@@ -50,7 +52,7 @@ class OpenAICompatibleProvider:
         async def send() -> object:
             return await create(**asked.arguments, timeout=request.timeout)
 
-        return await call(send, exchange, openai_wire.read, self._settings)
+        return await call(send, exchange, openai_wire.read, self._settings, self._fetcher)
 
     async def check(self, timeout: float) -> Outcome:  # noqa: ASYNC109
         """List the models, which is free."""
@@ -66,6 +68,7 @@ class OpenAICompatibleProvider:
         client = self._clients.pop()
         if client is not None:
             await client.close()
+        await self._fetcher.aclose()
 
     async def _client(self) -> AsyncOpenAI:
         # The SDK's first import takes half a second: not on the event loop.

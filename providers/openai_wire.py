@@ -6,28 +6,22 @@ content array or of ``content_blocks``, data URIs in markdown, ``data[].b64_json
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from providers import google_wire
-from providers.answers import Piece, Reply, conclude, count, image_piece, mapping, money, objects, string
+from providers.answers import Piece, Reply, count, image_piece, mapping, money, objects, string
 from providers.exchange import Exchange
 from providers.failures import broken, classify, read_error
 from providers.json_body import parse
+from providers.links import pieces_of
 from providers.outcome import Outcome, Usage
 
-_PICTURE: Final = re.compile(
-    r"!?\[[^\]\n]*\]\(\s*(?P<linked>data:image/[^)\s]+)[^)]*\)|(?P<bare>data:image/[\w.+-]+;base64,[A-Za-z0-9+/=_-]+)",
-    re.IGNORECASE,
-)
-"""A data URI in text, with the markdown around it."""
 
-
-def read(exchange: Exchange) -> Outcome:
-    """What came of a call to an OpenAI-compatible upstream."""
+def read(exchange: Exchange) -> Reply | Outcome:
+    """The answer of an OpenAI-compatible upstream, or the outcome of a call that has none."""
     if exchange.failure is not None or exchange.status is None:
         return broken(exchange)
     error = read_error(exchange)
@@ -38,7 +32,7 @@ def read(exchange: Exchange) -> Outcome:
         document = document[0] if document else {}
     if not isinstance(document, Mapping):
         return Outcome(name="bad_response", billed="maybe", detail="the answer is not a JSON object")
-    return conclude(replace(reply_of(document, exchange.images), reported_cost=_cost(document, exchange)))
+    return replace(reply_of(document, exchange.images), reported_cost=_cost(document, exchange))
 
 
 def reply_of(document: Mapping[str, Any], images: Mapping[str, bytes]) -> Reply:
@@ -62,23 +56,11 @@ def reply_of(document: Mapping[str, Any], images: Mapping[str, bytes]) -> Reply:
 def _from_message(message: Mapping[str, Any], images: Mapping[str, bytes]) -> Iterator[Piece]:
     content = message.get("content")
     if isinstance(content, str):
-        yield from _from_text(content, images)
+        yield from pieces_of(content, images)
     for part in [*objects(content if isinstance(content, list) else None), *objects(message.get("content_blocks"))]:
         yield from _from_part(part, images)
     for item in objects(message.get("images")):
         yield from _from_image_item(item, images)
-
-
-def _from_text(text: str, images: Mapping[str, bytes]) -> Iterator[Piece]:
-    """The text and the pictures in it, in order."""
-    position = 0
-    for found in _PICTURE.finditer(text):
-        if text[position : found.start()].strip():
-            yield Piece(text=text[position : found.start()])
-        yield image_piece(found["linked"] or found["bare"], images)
-        position = found.end()
-    if text[position:].strip():
-        yield Piece(text=text[position:])
 
 
 def _from_part(part: Mapping[str, Any], images: Mapping[str, bytes]) -> Iterator[Piece]:
@@ -86,7 +68,7 @@ def _from_part(part: Mapping[str, Any], images: Mapping[str, bytes]) -> Iterator
     if string(inline.get("data")):
         yield image_piece(inline["data"], images)
     elif string(part.get("text")):
-        yield from _from_text(part["text"], images)
+        yield from pieces_of(part["text"], images)
     else:
         yield from _from_image_item(part, images)
 
@@ -99,7 +81,7 @@ def _from_image_item(item: Mapping[str, Any], images: Mapping[str, bytes]) -> It
     if encoded:
         yield image_piece(encoded, images)
     elif url:
-        yield Piece(url=url, defect="the image is behind a link, which is not fetched")
+        yield Piece(url=url)
 
 
 def _from_data(document: Mapping[str, Any], images: Mapping[str, bytes]) -> Iterator[Piece]:

@@ -12,7 +12,9 @@ from providers.secret import Secret
 MAX_DETAIL: Final = 200
 """Characters an attempt's detail may have (the public contract's figure)."""
 
-_KEY_SHAPES: Final = re.compile(r"(?:sk|gw|pk|rk)-[\w*-]{6,}|AIza[\w*-]{10,}|ya29\.[\w.*-]{10,}|(?i:bearer)\s+[\w.~+/=*-]{8,}")
+_KEY_SHAPES: Final = re.compile(
+    r"(?:sk|gw|pk|rk)-[\w*-]{6,}|AIza[\w*-]{10,}|ya29\.[\w.*-]{10,}|(?i:bearer)\s+[\w.~+/=*-]{8,}"
+)
 _BASE64_RUN: Final = re.compile(r"[A-Za-z0-9+/_-]{120,}={0,2}")
 
 

@@ -7,12 +7,10 @@ the images are in the record. Markers cannot be forged: each answer has its own 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final, Generic, TypeVar
-from weakref import WeakKeyDictionary
+from typing import Any, Final
 
 import httpx2
 
@@ -84,7 +82,10 @@ class RecordingTransport(httpx2.AsyncBaseTransport):
             finally:
                 await response.aclose()
         return httpx2.Response(
-            response.status_code, headers=_without_body_headers(response.headers), content=exchange.body, request=request
+            response.status_code,
+            headers=_without_body_headers(response.headers),
+            content=exchange.body,
+            request=request,
         )
 
     async def aclose(self) -> None:
@@ -167,25 +168,3 @@ async def _read_short(pieces: AsyncIterator[bytes]) -> bytes:
 def _without_body_headers(headers: httpx2.Headers) -> list[tuple[str, str]]:
     dropped = {"content-length", "content-encoding", "transfer-encoding"}
     return [(name, value) for name, value in headers.multi_items() if name.lower() not in dropped]
-
-
-T = TypeVar("T")
-
-
-class PerLoop(Generic[T]):
-    """One *T* for each event loop, made on first use: an SDK client's connections belong to the loop that opened them."""
-
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
-        self._made: WeakKeyDictionary[asyncio.AbstractEventLoop, T] = WeakKeyDictionary()
-
-    def get(self) -> T:
-        """The running loop's own."""
-        loop = asyncio.get_running_loop()
-        if loop not in self._made:
-            self._made[loop] = self._make()
-        return self._made[loop]
-
-    def pop(self) -> T | None:
-        """Take the running loop's own out, if there is one."""
-        return self._made.pop(asyncio.get_running_loop(), None)
