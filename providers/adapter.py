@@ -12,7 +12,7 @@ from providers.answers import Piece, Reply, conclude, final_pieces
 from providers.exchange import Exchange
 from providers.failures import broken, classify, read_error
 from providers.fetch import FetchRefusedError, ImageFetcher
-from providers.outcome import Outcome
+from providers.outcome import Outcome, OutcomeName
 from providers.provider import ProviderSettings
 from providers.sanitise import sanitise
 from providers.secret import Secret
@@ -20,6 +20,11 @@ from providers.transport import recording
 
 OFF_LOOP_BYTES: Final = 256 * 1024
 """Images of more bytes than this, checksummed, would hold the event loop for over a tenth of a millisecond."""
+
+
+class CredentialsError(Exception):
+    """There are no credentials to sign a call with, or their issuer refuses them; the call was not made."""
+
 
 Reader = Callable[[Exchange], Reply | Outcome]
 
@@ -34,7 +39,7 @@ async def call(
     """Let the SDK *send*, then *read* what came of it from the record; the SDK's own verdict on it is not needed."""
     refused = await _run(send, exchange)
     if refused is not None and not exchange.sent and exchange.failure is None:
-        return Outcome(name="invalid", billed="no", detail=sanitise(refused, _secrets(settings)))
+        return _unsent(refused, settings)
     outcome = await settle(read(exchange), fetcher)
     return replace(outcome, detail=sanitise(outcome.detail, _secrets(settings)))
 
@@ -67,7 +72,7 @@ async def checked(send: Callable[[], Awaitable[object]], settings: ProviderSetti
     with anyio.move_on_after(timeout) as scope:
         refused = await _run(send, exchange)
         if refused is not None and exchange.status is None and exchange.failure is None:
-            return Outcome(name="invalid", billed="no", detail=sanitise(refused, _secrets(settings)))
+            return _unsent(refused, settings)
     if scope.cancelled_caught:
         return Outcome(name="timeout", billed="no", detail=f"no answer within {timeout:g} s")
     outcome = _check_outcome(exchange)
@@ -95,6 +100,12 @@ async def _run(send: Callable[[], Awaitable[object]], exchange: Exchange) -> Exc
     except Exception as error:  # SDKs raise what they like; what happened is in the record
         return error
     return None
+
+
+def _unsent(refused: Exception, settings: ProviderSettings) -> Outcome:
+    """The outcome of a call that the SDK did not make."""
+    name: OutcomeName = "auth" if isinstance(refused, CredentialsError) else "invalid"
+    return Outcome(name=name, billed="no", detail=sanitise(refused, _secrets(settings)))
 
 
 def _check_outcome(exchange: Exchange) -> Outcome:

@@ -1,19 +1,22 @@
-"""The Google adapter: Gemini's image models on Google's own wire, through the google-genai SDK.
+"""The Google adapters, on the google-genai SDK: the Developer API (``kind = "google"``) and Vertex (``kind = "vertex"``).
 
-It serves the Developer API and relays that pass Google's wire through (``base_url``, ``auth = "bearer"``).
+The first also serves relays that pass Google's wire through (``base_url``, ``auth = "bearer"``). Imagen models are asked by
+``:predict``, which the SDK no longer speaks on the Developer API and is giving up on Vertex: that call is our own.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, Final
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import httpx2
 
-from providers import google_wire
-from providers.adapter import call, checked, fetcher_for, option
+from providers import google_wire, imagen_wire
+from providers.adapter import CredentialsError, Reader, call, checked, fetcher_for, option
 from providers.exchange import Exchange
 from providers.loops import PerLoop
 from providers.outcome import Outcome
@@ -23,42 +26,48 @@ from providers.secret import Secret
 from providers.transport import http_client, unused_sync_client
 
 if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
     from google.genai import Client, types
 
-DEFAULT_BASE_URL: Final = "https://generativelanguage.googleapis.com"
-DEFAULT_API_VERSION: Final = "v1beta"
-"""Pinned: google-genai's own default moves with its releases, and relays document this one."""
+DEVELOPER_URL: Final = "https://generativelanguage.googleapis.com"
+DEVELOPER_VERSION: Final = "v1beta"
+VERTEX_VERSION: Final = "v1beta1"
+"""Versions are pinned: google-genai's own defaults move with its releases, and relays document these."""
 
 _VERSIONED: Final = re.compile(r"/(v\d\w*)/?$")
+_PLACELESS: Final = frozenset({"", "global"})
+_MULTI_REGIONS: Final = frozenset({"us", "eu"})
 
 
-class GoogleProvider:
-    """Calls ``generateContent``."""
+class _GenAIProvider(ABC):
+    """What the two have in common: ``generateContent`` and the life of the client."""
 
     def __init__(self, settings: ProviderSettings) -> None:
         self._settings = settings
         self._clients = PerLoop(self._make_client)
+        self._owned = PerLoop(lambda: http_client(settings.proxy))
         self._fetcher = fetcher_for(settings)
 
     async def generate(self, request: UpstreamRequest, exchange: Exchange) -> Outcome:
         """Draw. See :class:`providers.provider.Provider`."""
-        client = await self._client()
+        imagen = request.model.rpartition("/")[2].startswith("imagen")
+        ask = self._predict if imagen else self._generate_content
+        read: Reader = imagen_wire.read if imagen else google_wire.read
 
         async def send() -> object:
-            return await client.aio.models.generate_content(
-                model=request.model, contents=_contents(request), config=_config(request)
-            )
+            with _credentials_trouble():
+                return await ask(request)
 
-        return await call(send, exchange, google_wire.read, self._settings, self._fetcher)
+        return await call(send, exchange, read, self._settings, self._fetcher)
 
     async def check(self, timeout: float) -> Outcome:  # noqa: ASYNC109
         """List one model, which is free."""
-        client = await self._client()
+        from providers.gemini_request import first_model
 
         async def send() -> object:
-            return await client.aio.models.list(
-                config={"page_size": 1, "http_options": {"timeout": int(timeout * 1000)}}
-            )
+            with _credentials_trouble():
+                client = await self._client()
+                return await client.aio.models.list(config=first_model(timeout))
 
         return await checked(send, self._settings, timeout)
 
@@ -67,31 +76,124 @@ class GoogleProvider:
         client = self._clients.pop()
         if client is not None:
             await client.aio.aclose()
+        owned = self._owned.pop()
+        if owned is not None:
+            await owned.aclose()
         await self._fetcher.aclose()
+
+    async def _generate_content(self, request: UpstreamRequest) -> object:
+        client = await self._client()
+        from providers import gemini_request
+
+        return await client.aio.models.generate_content(
+            model=request.model, contents=gemini_request.contents(request), config=gemini_request.config(request)
+        )
+
+    async def _predict(self, request: UpstreamRequest) -> object:
+        url = f"{self._models_url()}/{request.model}:predict"
+        headers = {**self._settings.headers, **await self._signature(url)}
+        return await self._owned.get().post(
+            url, json=imagen_wire.body(request), headers=headers, timeout=request.timeout
+        )
 
     async def _client(self) -> Client:
         # The SDK's first import takes a third of a second: not on the event loop.
         await anyio.to_thread.run_sync(_import_sdk)
         return self._clients.get()
 
-    def _make_client(self) -> Client:
-        from google.genai import Client, types
+    @abstractmethod
+    def _make_client(self) -> Client: ...
 
-        base_url, api_version = _address(self._settings)
+    @abstractmethod
+    def _models_url(self) -> str:
+        """The address below which models stand."""
+
+    @abstractmethod
+    async def _signature(self, url: str) -> dict[str, str]:
+        """The headers that authenticate a call to *url* which the SDK does not make."""
+
+
+class GoogleProvider(_GenAIProvider):
+    """The Gemini Developer API, and relays that speak its wire."""
+
+    def _make_client(self) -> Client:
+        from google.genai import Client
+
+        base_url, version = _address(self._settings, DEVELOPER_URL, DEVELOPER_VERSION)
         key = self._settings.api_key
         bearer = _BearerAuth(key) if key and self._settings.auth == "bearer" else None
         return Client(
             vertexai=False,
             api_key="-" if key is None or bearer else key.reveal(),
-            http_options=types.HttpOptions(
-                base_url=base_url,
-                api_version=api_version,
-                headers=dict(self._settings.headers),
-                httpx_client=unused_sync_client(),
-                httpx_async_client=http_client(self._settings.proxy, bearer),
-                retry_options=types.HttpRetryOptions(attempts=1),
-            ),
+            http_options=_http_options(self._settings, base_url, version, http_client(self._settings.proxy, bearer)),
         )
+
+    def _models_url(self) -> str:
+        return "/".join((*_address(self._settings, DEVELOPER_URL, DEVELOPER_VERSION), "models"))
+
+    async def _signature(self, url: str) -> dict[str, str]:
+        key = self._settings.api_key.reveal() if self._settings.api_key else ""
+        return {"authorization": f"Bearer {key}"} if self._settings.auth == "bearer" else {"x-goog-api-key": key}
+
+
+class VertexProvider(_GenAIProvider):
+    """Vertex AI (Gemini Enterprise Agent Platform).
+
+    With ``project`` and ``location`` it signs with *load_credentials*, by default the application-default credentials,
+    which are looked for at the first call; with an ``api_key`` alone it calls in express mode.
+    """
+
+    def __init__(self, settings: ProviderSettings, load_credentials: Callable[[], Credentials] | None = None) -> None:
+        super().__init__(settings)
+        self._load_credentials = load_credentials or _application_default
+        self._credentials: Credentials | None = None
+
+    async def _client(self) -> Client:
+        await self._sign_in()
+        return await super()._client()
+
+    async def _sign_in(self) -> None:
+        if self._credentials is None and self._settings.api_key is None:
+            self._credentials = await anyio.to_thread.run_sync(self._load_credentials)
+
+    def _make_client(self) -> Client:
+        from google.genai import Client
+
+        location = option(self._settings, "location")
+        base_url, version = _address(self._settings, vertex_url(location), VERTEX_VERSION)
+        options = _http_options(self._settings, base_url, version, http_client(self._settings.proxy))
+        key = self._settings.api_key
+        if key is not None:
+            return Client(vertexai=True, api_key=key.reveal(), http_options=options)
+        return Client(
+            vertexai=True,
+            project=option(self._settings, "project"),
+            location=location,
+            credentials=self._credentials,
+            http_options=options,
+        )
+
+    def _models_url(self) -> str:
+        location = option(self._settings, "location")
+        root = "/".join(_address(self._settings, vertex_url(location), VERTEX_VERSION))
+        place = "" if self._settings.api_key else f"/projects/{option(self._settings, 'project')}/locations/{location}"
+        return f"{root}{place}/publishers/google/models"
+
+    async def _signature(self, url: str) -> dict[str, str]:
+        if self._settings.api_key is not None:
+            return {"x-goog-api-key": self._settings.api_key.reveal()}
+        await self._sign_in()
+        assert self._credentials is not None
+        return await anyio.to_thread.run_sync(_signed, self._credentials, url)
+
+
+def vertex_url(location: str) -> str:
+    """Vertex's host for *location*: a region, a multi-region (``us``, ``eu``), or ``global``."""
+    if location in _PLACELESS:
+        return "https://aiplatform.googleapis.com"
+    if location in _MULTI_REGIONS:
+        return f"https://aiplatform.{location}.rep.googleapis.com"
+    return f"https://{location}-aiplatform.googleapis.com"
 
 
 class _BearerAuth(httpx2.Auth):
@@ -106,57 +208,56 @@ class _BearerAuth(httpx2.Auth):
         yield request
 
 
+def _http_options(
+    settings: ProviderSettings, base_url: str, version: str, client: httpx2.AsyncClient
+) -> types.HttpOptions:
+    from google.genai import types
+
+    return types.HttpOptions(
+        base_url=base_url,
+        api_version=version,
+        headers=dict(settings.headers),
+        httpx_client=unused_sync_client(),
+        httpx_async_client=client,
+        retry_options=types.HttpRetryOptions(attempts=1),
+    )
+
+
+def _address(settings: ProviderSettings, default_url: str, default_version: str) -> tuple[str, str]:
+    """Base URL and API version; a version at the end of a configured base URL is taken as the version meant."""
+    base_url = settings.base_url or default_url
+    found = _VERSIONED.search(base_url)
+    version = option(settings, "api_version") or (found[1] if found else default_version)
+    return _VERSIONED.sub("", base_url).rstrip("/"), version
+
+
+@contextmanager
+def _credentials_trouble() -> Iterator[None]:
+    """Say it in the adapter's words when Google's credentials are not there or not accepted."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__ == "google.auth.exceptions":
+            raise CredentialsError(f"{type(error).__name__}: {error}") from None
+        raise
+
+
 def _import_sdk() -> None:
     import google.genai  # noqa: F401
 
 
-def _address(settings: ProviderSettings) -> tuple[str, str]:
-    """Base URL and API version; a version at the end of a configured base URL is taken as the version meant."""
-    base_url = settings.base_url or DEFAULT_BASE_URL
-    found = _VERSIONED.search(base_url)
-    written = found[1] if found else DEFAULT_API_VERSION
-    return _VERSIONED.sub("", base_url).rstrip("/"), option(settings, "api_version") or written
+def _signed(credentials: Credentials, url: str) -> dict[str, str]:
+    """The headers with which *credentials* sign a call; fetches a token where the last one is used up."""
+    from google.auth.transport.requests import Request
+
+    headers: dict[str, str] = {}
+    credentials.before_request(Request(), "POST", url, headers)  # type: ignore[no-untyped-call]
+    return headers
 
 
-def _contents(request: UpstreamRequest) -> types.Content:
-    from google.genai import types
+def _application_default() -> Credentials:
+    import google.auth
 
-    images = [types.Part.from_bytes(data=image.data, mime_type=image.mime_type) for image in request.images]
-    return types.Content(role="user", parts=[types.Part.from_text(text=request.prompt), *images])
-
-
-def _config(request: UpstreamRequest) -> types.GenerateContentConfig:
-    from google.genai import types
-
-    asked: dict[str, Any] = {
-        "system_instruction": request.system_instruction,
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "seed": request.seed,
-    }
-    return types.GenerateContentConfig(
-        **{name: value for name, value in asked.items() if value is not None},
-        response_modalities=["TEXT", "IMAGE"],
-        image_config=_image_config(request),
-        thinking_config=_thinking(request),
-        tools=[types.Tool(google_search=types.GoogleSearch())] if request.grounding else None,
-        http_options=types.HttpOptions(timeout=max(1, int(request.timeout * 1000))),
-        # The SDK's own parsing drops finishMessage and warns of reasons it does not know: the answer is read from JSON.
-        should_return_http_response=True,
-    )
-
-
-def _image_config(request: UpstreamRequest) -> types.ImageConfig | None:
-    from google.genai import types
-
-    if request.size is None and request.aspect_ratio is None:
-        return None
-    return types.ImageConfig(image_size=request.size, aspect_ratio=request.aspect_ratio)
-
-
-def _thinking(request: UpstreamRequest) -> types.ThinkingConfig | None:
-    from google.genai import types
-
-    if request.thinking is None:
-        return None
-    return types.ThinkingConfig(thinking_level=types.ThinkingLevel(request.thinking.upper()))
+    credentials: Credentials
+    credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+    return credentials
