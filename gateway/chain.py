@@ -261,6 +261,7 @@ def _upstream_request(order: Order, lane: Lane, size: Size, images: int, seconds
         size=size if lane.takes_size else None,
         aspect_ratio=request.aspect_ratio,
         n=images,
+        stream=bool(lane.stream),
         timeout=seconds,
         **supported,
     )

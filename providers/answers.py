@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pybase64
 
+from providers.extraction import MARKER_LENGTH
 from providers.facts import ImageDefect, inspect
 from providers.images import GeneratedImage
 from providers.outcome import Billed, Outcome, OutcomeName, Part, Usage
@@ -100,9 +101,12 @@ def image_piece(
 ) -> Piece:
     """The image that *text* stands for: a marker, base64 in either alphabet with or without padding, or a data URI."""
     encoded = text.partition("base64,")[2] if text[:5].lower() == "data:" else text
-    data = images.get(encoded.strip())
-    if data is not None:
-        return Piece(data=data, signature=signature, thought=thought)
+    encoded = encoded.strip()
+    if encoded in images:
+        return Piece(data=images[encoded], signature=signature, thought=thought)
+    begun = images.get(encoded[:MARKER_LENGTH])
+    if begun is not None:  # a stream sent the text in several pieces, and the first was taken for the whole
+        encoded = pybase64.b64encode_as_string(begun).rstrip("=") + encoded[MARKER_LENGTH:]
     try:
         return Piece(data=_decode(encoded), signature=signature, thought=thought)
     except binascii.Error:

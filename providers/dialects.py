@@ -39,6 +39,7 @@ def images(request: UpstreamRequest) -> Call:
         "n": request.n,
         "size": size_in_pixels(request.model, request.size, request.aspect_ratio),
         "output_format": request.output_format,
+        "stream": True if request.stream else None,
     }
     if not _is_gpt_image(request.model):
         arguments["response_format"] = "b64_json"  # GPT image models refuse the field and always answer so
@@ -116,7 +117,7 @@ def _chat_call(request: UpstreamRequest, extra_body: Mapping[str, Any]) -> Call:
     arguments = {
         "model": request.model,
         "messages": messages,
-        "stream": False,
+        "stream": request.stream,
         "temperature": request.temperature,
         "top_p": request.top_p,
         "seed": request.seed,

@@ -24,6 +24,9 @@ import pybase64
 MIN_IMAGE: Final = 48
 """Bytes below which decoded text is no image file: the smallest possible PNG has 67, JPEG 107, WebP 26 + data."""
 
+MARKER_LENGTH: Final = 40
+"""Characters of a marker: a random token of 16 bytes and a number, in hexadecimal, which is base64 in both alphabets."""
+
 _SLASH = rb"(?:/|_|\\/|\\u002[fF]|\\u005[fF])"
 _SIGNATURE: Final = re.compile(rb"iVBORw0KGgo|" + _SLASH + rb"9j" + _SLASH + rb"|UklGR")
 _LONGEST_SIGNATURE: Final = 14  # \u002f9j\u002f
@@ -237,10 +240,14 @@ class _Base64Run:
     def finish(self) -> bytes | None:
         """The decoded bytes, without a copy; None if the text as a whole is not base64 or too short for an image."""
         tail = _decode(self._carry + b"=" * (-len(self._carry) % 4), self._alphabet)
-        if tail is None or self.size < MIN_IMAGE:
+        if tail is None or self.size < MIN_IMAGE or not self._is_whole(tail):
             return None
         self._sink.write(tail)
         return self._sink.getvalue()
+
+    def _is_whole(self, tail: bytes) -> bool:
+        """Whether the last characters say no more than *tail*: a text that is cut, to go on elsewhere, says more."""
+        return pybase64.b64encode(tail, altchars=self._alphabet).rstrip(b"=") == self._carry
 
     def text(self) -> bytes:
         """The text that was pushed."""

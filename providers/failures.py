@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from providers.documents import document_of
 from providers.exchange import Exchange
 from providers.hints import retry_after
-from providers.json_body import parse
 from providers.outcome import Billed, Outcome, OutcomeName
 from providers.sanitise import sanitise
 
@@ -83,9 +83,7 @@ def classify(exchange: Exchange, error: UpstreamError) -> Outcome:
 
 def read_error(exchange: Exchange) -> UpstreamError | None:
     """The error in an answer: any answer but a 200, and a 200 whose body is an error."""
-    document = parse(exchange.body)
-    if isinstance(document, list) and document:
-        document = document[0]
+    document = document_of(exchange.body)
     status = exchange.status or 0
     found = document.get("error") if isinstance(document, Mapping) else None
     if status == 200 and not found:

@@ -18,7 +18,7 @@ def contents(request: UpstreamRequest) -> types.Content:
 
 
 def config(request: UpstreamRequest) -> types.GenerateContentConfig:
-    """Everything else. The answer is asked for as raw HTTP.
+    """Everything else. The answer is asked for as raw HTTP where the SDK allows it, which is not for a stream.
 
     The SDK's own parsing drops finishMessage and warns of reasons it does not know: the answer is read from its JSON.
     """
@@ -35,7 +35,7 @@ def config(request: UpstreamRequest) -> types.GenerateContentConfig:
         thinking_config=_thinking(request),
         tools=[types.Tool(google_search=types.GoogleSearch())] if request.grounding else None,
         http_options=time_limit(request.timeout),
-        should_return_http_response=True,
+        should_return_http_response=not request.stream,
     )
 
 

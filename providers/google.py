@@ -85,9 +85,14 @@ class _GenAIProvider(ABC):
         client = await self._client()
         from providers import gemini_request
 
-        return await client.aio.models.generate_content(
-            model=request.model, contents=gemini_request.contents(request), config=gemini_request.config(request)
-        )
+        contents, config = gemini_request.contents(request), gemini_request.config(request)
+        if request.stream:
+            stream = await client.aio.models.generate_content_stream(
+                model=request.model, contents=contents, config=config
+            )
+            # The request goes out with the first event asked for, and our transport takes in the whole answer then.
+            return await anext(stream, None)
+        return await client.aio.models.generate_content(model=request.model, contents=contents, config=config)
 
     async def _predict(self, request: UpstreamRequest) -> object:
         url = f"{self._models_url()}/{request.model}:predict"

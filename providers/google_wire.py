@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from providers.answers import Piece, Reply, count, image_piece, mapping, objects, string
+from providers.documents import document_of
 from providers.exchange import Exchange
 from providers.failures import broken, classify, read_error
-from providers.json_body import parse
 from providers.links import pieces_of
 from providers.outcome import Outcome, Usage
 
@@ -21,7 +21,7 @@ def read(exchange: Exchange) -> Reply | Outcome:
     error = read_error(exchange)
     if error is not None:
         return classify(exchange, error)
-    document = parse(exchange.body)
+    document = document_of(exchange.body)
     if not isinstance(document, Mapping):
         return Outcome(name="bad_response", billed="maybe", detail="the answer is not a JSON object")
     return reply_of(document, exchange.images)

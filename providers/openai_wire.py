@@ -13,9 +13,9 @@ from typing import Any
 
 from providers import google_wire
 from providers.answers import Piece, Reply, count, image_piece, mapping, money, objects, string
+from providers.documents import document_of
 from providers.exchange import Exchange
 from providers.failures import broken, classify, read_error
-from providers.json_body import parse
 from providers.links import pieces_of
 from providers.outcome import Outcome, Usage
 
@@ -27,9 +27,7 @@ def read(exchange: Exchange) -> Reply | Outcome:
     error = read_error(exchange)
     if error is not None:
         return classify(exchange, error)
-    document = parse(exchange.body)
-    if isinstance(document, list):  # some relays wrap the answer as Google wraps its errors
-        document = document[0] if document else {}
+    document = document_of(exchange.body)
     if not isinstance(document, Mapping):
         return Outcome(name="bad_response", billed="maybe", detail="the answer is not a JSON object")
     return replace(reply_of(document, exchange.images), reported_cost=_cost(document, exchange))

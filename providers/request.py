@@ -17,7 +17,8 @@ class UpstreamRequest:
 
     The lane has been chosen and everything it cannot do has been taken out: an adapter sends what it finds here.
     *model* is the upstream's own id. *size* is None for a model that takes no size, *aspect_ratio* None to leave it to
-    the model. *n* is how many images this one call should return. *timeout* is seconds for the whole call.
+    the model. *n* is how many images this one call should return. *stream* asks for server-sent events, for relays whose
+    proxies cut off whatever stays silent for long. *timeout* is seconds for the whole call.
     """
 
     model: str
@@ -33,4 +34,5 @@ class UpstreamRequest:
     thinking: Thinking | None = None
     grounding: bool = False
     output_format: str | None = None
+    stream: bool = False
     timeout: float = 180.0
