@@ -256,6 +256,7 @@ def _upstream_request(order: Order, lane: Lane, size: Size, images: int, seconds
     supported = {name: value for name, value in request.parameters().items() if name in lane.capabilities}
     return UpstreamRequest(
         model=lane.upstream_model,
+        catalogue_model=lane.model,
         prompt=request.prompt,
         images=order.references,
         size=size if lane.takes_size else None,

@@ -14,8 +14,8 @@ from providers.images import SUFFIXES, ReferenceImage
 from providers.request import UpstreamRequest
 from providers.sizes import EDGE, Size, parse_ratio
 
-GPT_IMAGE_STEP: Final = 16
-"""Pixels in whose multiples gpt-image-2 takes edges (OpenAI's image generation guide)."""
+STEP: Final = 16
+"""Pixels in whose multiples gpt-image-2 takes edges (OpenAI's image generation guide), and Gemini draws them."""
 GPT_IMAGE_MAX_EDGE: Final = 3840
 GPT_IMAGE_MAX_PIXELS: Final = 3840 * 2160
 
@@ -37,12 +37,10 @@ def images(request: UpstreamRequest) -> Call:
         "model": request.model,
         "prompt": _with_instruction(request),
         "n": request.n,
-        "size": size_in_pixels(request.model, request.size, request.aspect_ratio),
+        "size": size_in_pixels(request.catalogue_model or request.model, request.size, request.aspect_ratio),
         "output_format": request.output_format,
         "stream": True if request.stream else None,
     }
-    if not _is_gpt_image(request.model):
-        arguments["response_format"] = "b64_json"  # GPT image models refuse the field and always answer so
     if request.images:
         arguments["image"] = [_file(number, image) for number, image in enumerate(request.images, 1)]
         return Call("images.edit", _given(arguments))
@@ -92,9 +90,9 @@ def dialect_for(name: str, base_url: str | None) -> str:
 
 
 def size_in_pixels(model: str, size: Size | None, aspect_ratio: str | None) -> str | None:
-    """``"WIDTHxHEIGHT"`` for *size* and *aspect_ratio* (square if None), within the rules of *model*.
+    """``"WIDTHxHEIGHT"`` for *size* and *aspect_ratio* (square if None): the tier's area, in steps of 16 pixels.
 
-    GPT image models take edges in steps of 16, at most 3840 × 2160 pixels; others are told the tier's area.
+    GPT image models take at most 3840 × 2160 pixels, however they are laid out.
     """
     if size is None:
         return None
@@ -104,8 +102,7 @@ def size_in_pixels(model: str, size: Size | None, aspect_ratio: str | None) -> s
     if _is_gpt_image(model):
         shrink = min(1.0, GPT_IMAGE_MAX_EDGE / max(width, height), math.sqrt(GPT_IMAGE_MAX_PIXELS / (width * height)))
         width, height = width * shrink, height * shrink
-        return f"{_step_down(width)}x{_step_down(height)}"
-    return f"{round(width)}x{round(height)}"
+    return f"{_step_down(width)}x{_step_down(height)}"
 
 
 def _chat_call(request: UpstreamRequest, extra_body: Mapping[str, Any]) -> Call:
@@ -147,7 +144,7 @@ def _is_gpt_image(model: str) -> bool:
 
 
 def _step_down(edge: float) -> int:
-    return int(edge) // GPT_IMAGE_STEP * GPT_IMAGE_STEP
+    return int(edge) // STEP * STEP
 
 
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -167,7 +167,7 @@ class ImageExtractor:
 
     def _leave_run(self, run: _Base64Run, data: bytes, position: int) -> int:
         """Something in the data is not base64: find it, and decide what the text before it was."""
-        good = _match_end(_RUN, data, position)
+        good = position if run.is_padded else _match_end(_RUN, data, position)
         padded = _match_end(_PADDING, data, good)
         whole = run.push(_unescape(data[position:good])) and run.push(_unescape(data[good:padded]))
         if not whole:
@@ -220,6 +220,11 @@ class _Base64Run:
         self._padding = 0
         self._alphabet: bytes | None = None  # unknown until a character tells the two alphabets apart
 
+    @property
+    def is_padded(self) -> bool:
+        """Whether the text has come to its padding, after which no more base64 can follow."""
+        return self._padding > 0
+
     def push(self, characters: bytes) -> bool:
         """Decode *characters*; False, with nothing taken, if they are not base64 or do not go on what came before."""
         body = characters.rstrip(b"=")
@@ -242,7 +247,7 @@ class _Base64Run:
         tail = _decode(self._carry + b"=" * (-len(self._carry) % 4), self._alphabet)
         if tail is None or self.size < MIN_IMAGE or not self._is_whole(tail):
             return None
-        self._sink.write(tail)
+        self.size += self._sink.write(tail)
         return self._sink.getvalue()
 
     def _is_whole(self, tail: bytes) -> bool:
