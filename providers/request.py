@@ -16,9 +16,10 @@ class UpstreamRequest:
     """What an adapter is asked to draw, in the gateway's words.
 
     The lane has been chosen and everything it cannot do has been taken out: an adapter sends what it finds here.
-    *model* is the upstream's own id, *catalogue_model* the canonical one, by which rules are known. *size* is None for a model that takes no size, *aspect_ratio* None to leave it to
-    the model. *n* is how many images this one call should return. *stream* asks for server-sent events, for relays whose
-    proxies cut off whatever stays silent for long. *timeout* is seconds for the whole call.
+    *model* is the upstream's own id, *catalogue_model* the canonical one, by which rules are known. *size* is None
+    for a model that takes no size, *aspect_ratio* None to leave it to the model. *n* is how many images this one call
+    should return. *stream* asks for server-sent events, for relays whose proxies cut off whatever stays silent for
+    long. *timeout* is seconds for the whole call.
     """
 
     model: str
