@@ -37,17 +37,19 @@ async def call(
     fetcher: ImageFetcher | None = None,
 ) -> Outcome:
     """Let the SDK *send*, then *read* what came of it from the record; the SDK's own verdict on it is not needed."""
-    refused = await _run(send, exchange)
+    refused = await run(send, exchange)
     if refused is not None and not exchange.sent and exchange.failure is None:
         return _unsent(refused, settings)
-    outcome = await settle(read(exchange), fetcher)
+    return await settle(read(exchange), fetcher, settings)
+
+
+async def settle(reply: Reply | Outcome, fetcher: ImageFetcher | None, settings: ProviderSettings) -> Outcome:
+    """The outcome of *reply*, its linked images fetched and all of them looked at, its detail without keys."""
+    outcome = reply if isinstance(reply, Outcome) else await _looked_at(reply, fetcher)
     return replace(outcome, detail=sanitise(outcome.detail, _secrets(settings)))
 
 
-async def settle(reply: Reply | Outcome, fetcher: ImageFetcher | None) -> Outcome:
-    """The outcome of *reply*, its linked images fetched and all of them looked at."""
-    if isinstance(reply, Outcome):
-        return reply
+async def _looked_at(reply: Reply, fetcher: ImageFetcher | None) -> Outcome:
     pieces = final_pieces(reply)
     if fetcher is not None:
         pieces = [await _fetched(piece, fetcher) for piece in pieces]
@@ -70,7 +72,7 @@ async def checked(send: Callable[[], Awaitable[object]], settings: ProviderSetti
     """The outcome of a free call, which is never billed."""
     exchange = Exchange()
     with anyio.move_on_after(timeout) as scope:
-        refused = await _run(send, exchange)
+        refused = await run(send, exchange)
         if refused is not None and exchange.status is None and exchange.failure is None:
             return _unsent(refused, settings)
     if scope.cancelled_caught:
@@ -92,7 +94,7 @@ def fetcher_for(settings: ProviderSettings) -> ImageFetcher:
     return ImageFetcher(allowed, settings.proxy)
 
 
-async def _run(send: Callable[[], Awaitable[object]], exchange: Exchange) -> Exception | None:
+async def run(send: Callable[[], Awaitable[object]], exchange: Exchange) -> Exception | None:
     """Send; the exception is the SDK's view of what *exchange* holds, unless it refused to send at all."""
     try:
         with recording(exchange):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import pybase64
 
 from providers.images import SUFFIXES, ReferenceImage
+from providers.presets import preset_for
 from providers.request import UpstreamRequest
 from providers.sizes import EDGE, Size, parse_ratio
 
@@ -22,9 +22,13 @@ GPT_IMAGE_MAX_PIXELS: Final = 3840 * 2160
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A method of the openai SDK, as a dotted path below the client, and its keyword arguments."""
+    """One call through the openai SDK.
 
-    method: str
+    *target* is a method as a dotted path below the client (``"images.generate"``), and *arguments* its keyword arguments;
+    or a path that begins with a slash (``"/images"``), to which *arguments* are posted as JSON.
+    """
+
+    target: str
     arguments: Mapping[str, Any]
 
 
@@ -47,6 +51,32 @@ def images(request: UpstreamRequest) -> Call:
     return Call("images.generate", _given(arguments))
 
 
+def images_json(request: UpstreamRequest) -> Call:
+    """As ``images``, with the reference images as data URIs in JSON (``images: [{image_url}]``) instead of multipart."""
+    call = images(request)
+    if not request.images:
+        return call
+    links = [{"image_url": data_uri(image)} for image in request.images]
+    return Call("/images/edits", {**{k: v for k, v in call.arguments.items() if k != "image"}, "images": links})
+
+
+def openrouter_images(request: UpstreamRequest) -> Call:
+    """``/images`` of OpenRouter: tier and ratio as words, reference images as ``input_references``."""
+    links = [{"type": "image_url", "image_url": {"url": data_uri(image)}} for image in request.images]
+    body = {
+        "model": request.model,
+        "prompt": _with_instruction(request),
+        "n": request.n,
+        "resolution": request.size,
+        "aspect_ratio": request.aspect_ratio,
+        "output_format": request.output_format,
+        "seed": request.seed,
+        "input_references": links or None,
+        "stream": request.stream,
+    }
+    return Call("/images", _given(body))
+
+
 def chat(request: UpstreamRequest) -> Call:
     """``/chat/completions`` with ``modalities`` and ``image_config``, as OpenRouter and its kin take it."""
     body: dict[str, Any] = {"modalities": ["image", "text"]}
@@ -56,6 +86,11 @@ def chat(request: UpstreamRequest) -> Call:
     if request.thinking is not None:
         body["reasoning"] = {"effort": request.thinking}
     return _chat_call(request, body)
+
+
+def chat_flat(request: UpstreamRequest) -> Call:
+    """``/chat/completions`` with ``aspect_ratio`` and ``image_size`` at the top of the JSON, as some one-api forks take it."""
+    return _chat_call(request, {"modalities": ["image", "text"], **_image_config(request)})
 
 
 def new_api(request: UpstreamRequest) -> Call:
@@ -69,24 +104,39 @@ def new_api(request: UpstreamRequest) -> Call:
     return _chat_call(request, {"extra_body": {"google": google}} if google else {})
 
 
-DIALECTS: Final[Mapping[str, Dialect]] = {"images": images, "chat": chat, "new-api": new_api}
-
-_BY_HOST: Final[Mapping[str, str]] = {
-    "api.openai.com": "images",
-    "generativelanguage.googleapis.com": "images",
-    "openrouter.ai": "chat",
-    "ai-gateway.vercel.sh": "chat",
-    "api.laozhang.ai": "new-api",
-    "api.apiyi.com": "new-api",
+DIALECTS: Final[Mapping[str, Dialect]] = {
+    "images": images,
+    "images-json": images_json,
+    "openrouter-images": openrouter_images,
+    "chat": chat,
+    "chat-flat": chat_flat,
+    "new-api": new_api,
 }
 
 
+def spelled(request: UpstreamRequest, size_as: str) -> UpstreamRequest:
+    """*request* with size and ratio moved to where *size_as* says, for upstreams whose dialect has no field for them.
+
+    ``"model-suffix"``: behind the model's name (``gemini-3-pro-image-16x9-4k``). ``"prompt"``: behind the prompt, in the
+    brackets that the relays concerned document (``【16:9】``, ``【4K】``). Anything else leaves it to the dialect.
+    """
+    ratio = request.aspect_ratio
+    if size_as == "model-suffix":
+        words = [ratio.replace(":", "x") if ratio else "", request.size.lower() if request.size else ""]
+        model = "-".join((request.model, *filter(None, words)))
+        return replace(request, model=model, size=None, aspect_ratio=None)
+    if size_as == "prompt":
+        words = [f"【{word}】" for word in (ratio, request.size) if word]
+        return replace(request, prompt=" ".join((request.prompt, *words)), size=None, aspect_ratio=None)
+    return request
+
+
 def dialect_for(name: str, base_url: str | None) -> str:
-    """*name*, or for ``"auto"`` and nothing the dialect of the host in *base_url*; an unknown host gets ``chat``."""
+    """*name*, or for ``"auto"`` and nothing the dialect of the preset whose host is in *base_url*, else ``chat``."""
     if name and name != "auto":
         return name
-    host = urlsplit(base_url or "https://api.openai.com/v1").hostname or ""
-    return _BY_HOST.get(host, "chat")
+    row = preset_for(None, "openai", base_url or "https://api.openai.com/v1")
+    return row.dialect if row and row.dialect else "chat"
 
 
 def size_in_pixels(model: str, size: Size | None, aspect_ratio: str | None) -> str | None:
@@ -107,7 +157,7 @@ def size_in_pixels(model: str, size: Size | None, aspect_ratio: str | None) -> s
 
 def _chat_call(request: UpstreamRequest, extra_body: Mapping[str, Any]) -> Call:
     text = {"type": "text", "text": request.prompt}
-    pictures = [{"type": "image_url", "image_url": {"url": _data_uri(image)}} for image in request.images]
+    pictures = [{"type": "image_url", "image_url": {"url": data_uri(image)}} for image in request.images]
     messages: list[dict[str, Any]] = [{"role": "user", "content": [text, *pictures] if pictures else request.prompt}]
     if request.system_instruction:
         messages.insert(0, {"role": "system", "content": request.system_instruction})
@@ -135,7 +185,8 @@ def _file(number: int, image: ReferenceImage) -> tuple[str, bytes, str]:
     return (f"image-{number}{SUFFIXES.get(image.mime_type, '')}", image.data, image.mime_type)
 
 
-def _data_uri(image: ReferenceImage) -> str:
+def data_uri(image: ReferenceImage) -> str:
+    """*image* as a data URI."""
     return f"data:{image.mime_type};base64,{pybase64.b64encode_as_string(image.data)}"
 
 

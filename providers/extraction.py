@@ -31,12 +31,16 @@ _SLASH = rb"(?:/|_|\\/|\\u002[fF]|\\u005[fF])"
 _SIGNATURE: Final = re.compile(rb"iVBORw0KGgo|" + _SLASH + rb"9j" + _SLASH + rb"|UklGR")
 _LONGEST_SIGNATURE: Final = 14  # \u002f9j\u002f
 _SPECIAL: Final = re.compile(rb'["\\]|base64,')
-_RUN: Final = re.compile(rb"(?:[A-Za-z0-9+/_-]|\\/|\\u00(?:2[bBdDfF]|5[fF]))*")
+_CHARACTER = rb"(?:[A-Za-z0-9+/_-]|\\/|\\u00(?:2[bBdDfF]|5[fF]))"
+_RUN: Final = re.compile(_CHARACTER + rb"*")
+_ENOUGH: Final = re.compile(_CHARACTER + rb"{%d}" % (MIN_IMAGE // 3 * 4))
 _CHARACTERS: Final = re.compile(rb"[A-Za-z0-9+/_-]*")
 _PADDING: Final = re.compile(rb"(?:=|\\u003[dD])*")
 _ESCAPED: Final = re.compile(rb"\\u00(?:2[bBdDfF]|3[dD]|5[fF])")
 _PARTIAL_ESCAPE: Final = re.compile(rb"\\(?:u(?:0(?:0[235]?)?)?)?")
 _LONGEST_ESCAPE: Final = 6
+_FIRST_LOOK: Final = 4096
+_ENOUGH_ROOM: Final = MIN_IMAGE // 3 * 4 * _LONGEST_ESCAPE
 _STANDARD: Final = b"+/"
 _URL_SAFE: Final = b"-_"
 _STANDARD_ONLY: Final = re.compile(rb"[+/]")
@@ -123,10 +127,11 @@ class ImageExtractor:
         return self._at_start(data, position, bare=False)
 
     def _at_start(self, data: bytes, position: int, *, bare: bool) -> int:
-        if _SIGNATURE.match(data, position):
+        left = len(data) - position
+        if _SIGNATURE.match(data, position) and (left < _ENOUGH_ROOM or _ENOUGH.match(data, position)):
             self._run = _Base64Run(bare=bare)
             self._step = self._in_run
-        elif len(data) - position < _LONGEST_SIGNATURE and b'"' not in data[position:]:
+        elif left < _LONGEST_SIGNATURE and b'"' not in data[position:]:
             return ~position
         else:
             self._step = self._in_text
@@ -154,15 +159,17 @@ class ImageExtractor:
     def _in_run(self, data: bytes, position: int) -> int:
         run = self._run
         assert run is not None
-        quote = data.find(b'"', position)
-        stop = quote if quote >= 0 else _before_partial_escape(data, position)
+        # Texts that only begin like images must not cost more than their length: look twice as far as they have come.
+        end = min(len(data), position + max(_FIRST_LOOK, 2 * run.size))
+        quote = data.find(b'"', position, end)
+        stop = quote if quote >= 0 else _before_partial_escape(data, position, end)
         raw = data[position:stop]
         if run.push(_unescape(raw)):
             self._count_image_bytes(run)
             if quote >= 0:
                 self._end_run(run)
                 return stop
-            return stop if stop == len(data) else ~stop
+            return stop if stop == end or end < len(data) else ~stop
         return self._leave_run(run, data, position)
 
     def _leave_run(self, run: _Base64Run, data: bytes, position: int) -> int:
@@ -285,10 +292,10 @@ def _unescape(raw: bytes) -> bytes:
     return _ESCAPED.sub(lambda found: bytes([int(found[0][2:], 16)]), raw) if b"\\" in raw else raw
 
 
-def _before_partial_escape(data: bytes, position: int) -> int:
-    """The end of *data*, or the start of an escape that it cuts in two."""
-    start = data.rfind(b"\\", max(position, len(data) - _LONGEST_ESCAPE + 1))
-    return start if start >= 0 and _PARTIAL_ESCAPE.fullmatch(data, start) else len(data)
+def _before_partial_escape(data: bytes, position: int, end: int) -> int:
+    """*end*, or the start of an escape in *data* that it cuts in two."""
+    start = data.rfind(b"\\", max(position, end - _LONGEST_ESCAPE + 1), end)
+    return start if start >= 0 and _PARTIAL_ESCAPE.fullmatch(data, start, end) else end
 
 
 def _match_end(pattern: re.Pattern[bytes], data: bytes, position: int) -> int:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from providers import openai_wire
-from providers.adapter import call, checked, fetcher_for, option
-from providers.dialects import DIALECTS, dialect_for
+from providers import openai_wire, tasks
+from providers.adapter import call, checked, fetcher_for, option, run, settle
+from providers.dialects import DIALECTS, Call, Dialect, dialect_for, spelled
 from providers.errors import ConfigError
 from providers.exchange import Exchange
 from providers.loops import PerLoop
@@ -32,25 +32,24 @@ class OpenAICompatibleProvider:
         ConfigError: the dialect is not known.
     """
 
-    def __init__(self, settings: ProviderSettings) -> None:
-        name = dialect_for(option(settings, "dialect"), settings.base_url)
-        if name not in DIALECTS:
-            known = ", ".join(sorted(DIALECTS))
-            raise ConfigError(f"providers.{settings.name}.dialect: {name!r} is not known; known dialects: {known}")
-        self._dialect = DIALECTS[name]
+    def __init__(self, settings: ProviderSettings, sleep: Callable[[float], Awaitable[None]] = anyio.sleep) -> None:
         self._settings = settings
+        self._sleep = sleep
         self._clients = PerLoop(self._make_client)
         self._fetcher = fetcher_for(settings)
+        self._task = _task_row(settings)
+        self._dialect = None if self._task else _dialect(settings)
 
     async def generate(self, request: UpstreamRequest, exchange: Exchange) -> Outcome:
         """Draw. See :class:`providers.provider.Provider`."""
         client = await self._client()
-        asked = self._dialect(request)
-        resource, _, method = asked.method.rpartition(".")
-        create: Callable[..., Awaitable[Any]] = getattr(attrgetter(resource)(client).with_raw_response, method)
+        asked = spelled(request, option(self._settings, "size_as"))
+        if self._dialect is None:
+            return await self._draw_as_task(client, asked, exchange)
+        asked_for = self._with_extra_body(self._dialect(asked))
 
         async def send() -> object:
-            return await create(**asked.arguments, timeout=request.timeout)
+            return await _send(client, asked_for, request.timeout)
 
         return await call(send, exchange, openai_wire.read, self._settings, self._fetcher)
 
@@ -70,6 +69,33 @@ class OpenAICompatibleProvider:
             await client.close()
         await self._fetcher.aclose()
 
+    async def _draw_as_task(self, client: AsyncOpenAI, request: UpstreamRequest, exchange: Exchange) -> Outcome:
+        import httpx2
+
+        assert self._task is not None
+
+        async def exchange_one(method: str, path: str, body: Mapping[str, Any] | None, record: Exchange) -> Exchange:
+            options: Any = {"timeout": request.timeout}
+
+            async def send() -> object:
+                if method == "GET":
+                    return await client.get(path, cast_to=httpx2.Response, options=options)
+                return await client.post(path, cast_to=httpx2.Response, body=body, options=options)
+
+            await run(send, record)
+            return record
+
+        reply = await tasks.draw(request, self._task, exchange_one, exchange, self._sleep)
+        return await settle(reply, self._fetcher, self._settings)
+
+    def _with_extra_body(self, asked: Call) -> Call:
+        extra = self._settings.options.get("extra_body")
+        if not isinstance(extra, Mapping):
+            return asked
+        if asked.target.startswith("/"):
+            return Call(asked.target, {**asked.arguments, **extra})
+        return Call(asked.target, {**asked.arguments, "extra_body": {**asked.arguments.get("extra_body", {}), **extra}})
+
     async def _client(self) -> AsyncOpenAI:
         # The SDK's first import takes half a second: not on the event loop.
         await anyio.to_thread.run_sync(_import_sdk)
@@ -78,17 +104,49 @@ class OpenAICompatibleProvider:
     def _make_client(self) -> AsyncOpenAI:
         from openai import AsyncOpenAI
 
-        key = self._settings.api_key
+        key = self._settings.api_key.reveal() if self._settings.api_key else "-"
         client = AsyncOpenAI(
-            api_key=key.reveal() if key else "-",
+            api_key=key,
             admin_api_key="",
             base_url=self._settings.base_url or DEFAULT_BASE_URL,
-            default_headers=dict(self._settings.headers),
+            default_headers={**_auth_headers(self._settings.auth, key), **self._settings.headers},
             http_client=http_client(self._settings.proxy),
             max_retries=0,  # one call, one bill
         )
         client.organization = client.project = None  # from the environment: none of a relay's business
         return client
+
+
+async def _send(client: AsyncOpenAI, asked: Call, timeout: float) -> object:  # noqa: ASYNC109 - the SDK's, not ours
+    """Make the call. The answer is raw: it is read from the record."""
+    import httpx2
+
+    if asked.target.startswith("/"):
+        options: Any = {"timeout": timeout}
+        return await client.post(asked.target, cast_to=httpx2.Response, body=asked.arguments, options=options)
+    resource, _, method = asked.target.rpartition(".")
+    create: Callable[..., Awaitable[object]] = getattr(attrgetter(resource)(client).with_raw_response, method)
+    return await create(**asked.arguments, timeout=timeout)
+
+
+def _auth_headers(auth: str | None, key: str) -> dict[str, Any]:
+    """Headers for upstreams that take the key elsewhere than as a bearer token."""
+    from openai import Omit
+
+    return {} if auth in (None, "bearer") else {"Authorization": Omit(), auth: key}
+
+
+def _dialect(settings: ProviderSettings) -> Dialect:
+    name = dialect_for(option(settings, "dialect"), settings.base_url)
+    if name not in DIALECTS:
+        known = ", ".join(sorted(DIALECTS))
+        raise ConfigError(f"providers.{settings.name}.dialect: {name!r} is not known; known dialects: {known}")
+    return DIALECTS[name]
+
+
+def _task_row(settings: ProviderSettings) -> tasks.TaskRow | None:
+    table = settings.options.get("task")
+    return tasks.TaskRow.model_validate(table) if table is not None else None
 
 
 def _import_sdk() -> None:
