@@ -91,7 +91,7 @@ def fetcher_for(settings: ProviderSettings) -> ImageFetcher:
     """The fetcher of linked images, with the exceptions that the provider's ``download_hosts`` name."""
     hosts = settings.options.get("download_hosts")
     allowed = [str(host) for host in hosts] if isinstance(hosts, list | tuple) else []
-    return ImageFetcher(allowed, settings.proxy)
+    return ImageFetcher(allowed, proxy=settings.proxy)
 
 
 async def run(send: Callable[[], Awaitable[object]], exchange: Exchange) -> Exception | None:

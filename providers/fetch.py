@@ -60,11 +60,17 @@ class ImageFetcher:
     """Follows links for one provider. *allowed_hosts* are ``"host:port"`` exceptions: plain http and private ones too."""
 
     def __init__(
-        self, allowed_hosts: Collection[str] = (), proxy: str | None = None, resolver: Resolver = resolve
+        self,
+        allowed_hosts: Collection[str] = (),
+        *,
+        proxy: str | None = None,
+        resolver: Resolver = resolve,
+        transport: Callable[[], httpx2.AsyncBaseTransport] | None = None,
     ) -> None:
         self._allowed = frozenset(host.lower() for host in allowed_hosts)
         self._resolve = resolver
-        self._transports = PerLoop(lambda: httpx2.AsyncHTTPTransport(proxy=proxy, http2=False, retries=0))
+        connect = transport or (lambda: httpx2.AsyncHTTPTransport(proxy=proxy, http2=False, retries=0))
+        self._transports = PerLoop(connect)
 
     async def fetch(self, link: str) -> bytes:
         """The bytes behind *link*.
