@@ -14,7 +14,7 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter
@@ -23,8 +23,10 @@ from gateway.lanes import Lane, LaneClass
 from gateway.settings import LaneTable, ProviderTable, key_path
 from providers.dialects import dialect_for
 from providers.errors import ConfigError
+from providers.presets import Preset, preset_for
 from providers.sizes import SIZES, Size
 
+_Item = TypeVar("_Item")
 Where = Callable[..., str]
 """Turns a path of keys into the words with which an error about that place begins."""
 
@@ -49,18 +51,6 @@ class Wire:
     vendor: str
     capabilities: tuple[str, ...]
     images_per_call: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Relay:
-    """A relay: the dialect it speaks, how it names models, and what its chat form is fixed at (None: not fixed)."""
-
-    name: str
-    hosts: tuple[str, ...]
-    dialect: str
-    upstream: str
-    chat_sizes: tuple[Size, ...] | None = None
-    chat_aspect_ratios: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,13 +95,13 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class _Reach:
-    """How a provider's models are reached: on which *wire*, and at a vendor's *surface* or through a *relay*."""
+    """How a provider's models are reached: on which *wire*, and at a vendor's *surface* or as a *preset* says."""
 
     provider: str
     table: ProviderTable
     wire: Wire | None
     surface: Surface | None
-    relay: Relay | None
+    preset: Preset | None
 
 
 def models() -> tuple[Model, ...]:
@@ -157,8 +147,8 @@ def dialect(table: ProviderTable) -> str | None:
         return None
     if table.dialect not in (None, "auto"):
         return table.dialect
-    relay = _relay(table)
-    return relay.dialect if relay else dialect_for("auto", table.base_url)
+    preset = preset_for(table.preset, table.kind, table.base_url)
+    return preset.dialect if preset else dialect_for("auto", table.base_url)
 
 
 def _usual(reach: _Reach) -> tuple[LaneTable, ...]:
@@ -175,12 +165,9 @@ def _reach(provider: str, table: ProviderTable) -> _Reach:
     facts, host, wire = _catalogue(), _host(table), dialect(table) or table.kind
     surfaces = (each for each in facts.surfaces if (_at(each.hosts, host) if host else each.kind == table.kind))
     wires = (each for each in facts.wires if each.name == wire)
-    return _Reach(provider, table, next(wires, None), next(surfaces, None), _relay(table))
-
-
-def _relay(table: ProviderTable) -> Relay | None:
-    named = (each for each in _catalogue().relays if table.preset == each.name or _at(each.hosts, _host(table)))
-    return next(named, None)
+    return _Reach(
+        provider, table, next(wires, None), next(surfaces, None), preset_for(table.preset, table.kind, table.base_url)
+    )
 
 
 def _host(table: ProviderTable) -> str | None:
@@ -219,21 +206,22 @@ def _unknown(reach: _Reach, told: LaneTable, where: Where) -> Lane:
 def _from_row(reach: _Reach, row: Model, asked: str) -> Lane:
     """The catalogue's facts about *row*, as far as they hold where it is reached."""
     surface, wire = reach.surface, reach.wire
-    fixed = reach.relay if wire and wire.name in ("chat", "new-api") else None
+    # What an upstream is known to ignore holds for the dialect it was seen in.
+    fixed = reach.preset if reach.preset and reach.preset.dialect in (None, wire and wire.name) else None
     return Lane(
         provider=reach.provider,
         model=row.id,
         upstream_model=_upstream(reach, row, asked),
         lane_class=row.lane_class,
         aliases=row.aliases,
-        sizes=(fixed and fixed.chat_sizes) or row.sizes,
+        sizes=_allowed(row.sizes, fixed.sizes if fixed else None),
         takes_size=row.takes_size,
-        aspect_ratios=(fixed and fixed.chat_aspect_ratios) or row.aspect_ratios,
+        aspect_ratios=_allowed(row.aspect_ratios, fixed.aspect_ratios if fixed else None),
         prices=row.prices,
         batch_prices=row.batch_prices if surface else {},
         token_prices=row.token_prices if surface else {},
         seconds=row.seconds,
-        references=row.references,
+        references=row.references if fixed is None or fixed.references else 0,
         reference_bytes=row.reference_bytes,
         images_per_call=(wire and wire.images_per_call) or row.images_per_call,
         capabilities=frozenset(row.capabilities).intersection(wire.capabilities if wire else row.capabilities),
@@ -248,6 +236,11 @@ def _from_row(reach: _Reach, row: Model, asked: str) -> Lane:
     )
 
 
+def _allowed(offered: tuple[_Item, ...], fixed: tuple[_Item, ...] | None) -> tuple[_Item, ...]:
+    """What a model offers, less what the upstream is known not to pass on."""
+    return offered if fixed is None else tuple(each for each in offered if each in fixed) or fixed
+
+
 def _upstream(reach: _Reach, row: Model, asked: str) -> str:
     """The id to send. Vendors take their own; relays mostly still want the preview's."""
     if reach.surface:
@@ -255,7 +248,7 @@ def _upstream(reach: _Reach, row: Model, asked: str) -> str:
     if asked.lower() == row.preview:
         return row.preview
     pattern = (
-        reach.relay.upstream if reach.relay else "{preview}" if reach.wire and reach.wire.name == "new-api" else "{id}"
+        reach.preset.models if reach.preset else "{preview}" if reach.wire and reach.wire.name == "new-api" else "{id}"
     )
     return pattern.format(id=row.id, preview=row.preview or row.id, vendor=row.vendor)
 
@@ -289,7 +282,6 @@ def _at(hosts: tuple[str, ...], host: str | None) -> bool:
 class _Catalogue:
     surfaces: tuple[Surface, ...]
     wires: tuple[Wire, ...]
-    relays: tuple[Relay, ...]
     models: tuple[Model, ...]
 
 

@@ -21,6 +21,7 @@ from gateway import catalogue, secrets
 from gateway.lanes import Lane
 from gateway.settings import DEADLINES, ProviderTable, Settings, Sort, Step, key_path, known_keys
 from providers.errors import ConfigError
+from providers.presets import preset_for
 from providers.provider import ProviderSettings, known_kinds
 from providers.sanitise import sanitise
 from providers.sizes import Size
@@ -260,7 +261,10 @@ def _entry(name: str, table: ProviderTable, document: _Document, environ: Mappin
     place = document.where("providers", name, "api_key")
     references = table.api_key or ()
     keys = [secrets.resolve(reference, place, environ, document.folder) for reference in references if table.enabled]
-    told = table.model_dump(include={"preset", "project", "location", "api_version", "download_hosts"})
+    told = table.model_dump(
+        include={"preset", "project", "location", "api_version", "download_hosts", "size_as", "extra_body"}
+    )
+    told["task"] = table.task
     common = ProviderSettings(
         name=name,
         kind=table.kind,
@@ -295,3 +299,11 @@ def _warnings(settings: Settings, document: _Document) -> Iterator[str]:
         if any(map(secrets.is_literal, table.api_key or ())):
             place = document.where("providers", name, "api_key")
             yield f'{place}: a key stands in the configuration itself; "env:NAME" or "file:PATH" keeps it out'
+        preset = preset_for(table.preset, table.kind, table.base_url)
+        if preset and preset.price == "configured" and not _all_priced(table):
+            place = document.where("providers", name)
+            yield f"{place}: {preset.title} has prices of its own; the vendor's are used for lanes that state none"
+
+
+def _all_priced(table: ProviderTable) -> bool:
+    return table.lanes is not None and all(lane.price for lane in table.lanes)

@@ -6,12 +6,13 @@ this module shows a value, since any value may be a secret in the wrong place.
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
@@ -26,7 +27,9 @@ from pydantic import (
 )
 
 from gateway.lanes import LaneClass
+from providers.presets import Preset, presets
 from providers.sizes import SIZES, Size, parse_ratio, parse_size
+from providers.tasks import TaskRow
 
 DEADLINES: Final[Mapping[Size, float]] = {"512": 90.0, "1K": 90.0, "2K": 90.0, "4K": 180.0}
 """Seconds for a whole request by size, unless configured (the public contract's figures)."""
@@ -39,8 +42,9 @@ SECRET_KEYS: Final = ("api_key", "headers", "proxy")
 
 Sort = Literal["price", "latency", "success"]
 Step = Literal["switch", "downgrade"]
-Dialect = Literal["images", "chat", "new-api", "auto"]
-Auth = Literal["bearer", "x-goog-api-key"]
+Dialect = Literal["images", "images-json", "openrouter-images", "chat", "chat-flat", "new-api", "auto"]
+Auth = Literal["bearer", "x-goog-api-key", "api-key"]
+SizeAs = Literal["model-suffix", "prompt"]
 Capability = Literal["system_instruction", "temperature", "top_p", "seed", "thinking", "grounding", "output_format"]
 
 _Item = TypeVar("_Item")
@@ -86,8 +90,14 @@ def _size(value: object) -> Size:
 
 
 def _different(values: tuple[_Item, ...]) -> tuple[_Item, ...]:
-    if not values or len(set(values)) < len(values):
-        raise ValueError("expected at least one value, and each of them once")
+    if len(set(values)) < len(values):
+        raise ValueError("expected each value once")
+    return _some(values)
+
+
+def _some(values: tuple[_Item, ...]) -> tuple[_Item, ...]:
+    if not values:
+        raise ValueError("expected at least one value")
     return values
 
 
@@ -139,6 +149,13 @@ def _headers(value: object) -> Mapping[str, str]:
         if not re.fullmatch(r"([\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?)?", text):
             raise ValueError(wanted)
     return dict(value)
+
+
+def _preset(name: str) -> str:
+    if name not in presets():
+        near = difflib.get_close_matches(name, presets(), n=1, cutoff=0)[0]
+        raise ValueError(f"expected one of {', '.join(presets())}; the nearest is {near}")
+    return name
 
 
 def _installed(kind: str, info: ValidationInfo) -> str:
@@ -234,7 +251,10 @@ class ProviderTable(Table):
     base_url: Annotated[str, AfterValidator(_base_url)] | None = None
     auth: Auth | None = None
     dialect: Dialect | None = None
-    preset: Name | None = None
+    preset: Annotated[str, AfterValidator(_preset)] | None = None
+    size_as: SizeAs | None = None
+    extra_body: Mapping[str, Any] = Field(default_factory=dict)
+    task: TaskRow | None = None
     project: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:-]*$")] | None = None
     location: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")] | None = None
     api_version: Annotated[str, Field(pattern=r"^v[0-9a-z]+$")] | None = None
@@ -245,7 +265,23 @@ class ProviderTable(Table):
     max_concurrency: Count | None = None
     enabled: bool = True
     download_hosts: Annotated[tuple[Name, ...], Field(strict=False)] = ()
-    lanes: Annotated[tuple[LaneTable, ...], Field(strict=False, min_length=1)] | None = None
+    lanes: Annotated[tuple[LaneTable, ...], Field(strict=False), AfterValidator(_some)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled_from_preset(cls, table: object) -> object:
+        """What the table leaves out, its preset fills in."""
+        if not isinstance(table, Mapping) or not isinstance(table.get("preset"), str):
+            return table
+        row = presets().get(table["preset"])
+        if row is None:
+            return table  # the key's own check says so
+        filled = {
+            name: getattr(row, name)
+            for name in ("kind", "base_url", "dialect", "auth", "size_as")
+            if getattr(row, name)
+        }
+        return {**filled, **table, **_merged_maps(row, table)}
 
     @model_validator(mode="after")
     def _reachable(self) -> ProviderTable:
@@ -253,7 +289,19 @@ class ProviderTable(Table):
             raise ValueError('kind "vertex" expects project and location, or api_key (express mode)')
         if self.kind in ("google", "openai") and not self.api_key and not self.base_url:
             raise ValueError('expected api_key: "env:NAME" or "file:PATH"')
+        if self.preset and not self.base_url and presets()[self.preset].kind == "openai":
+            raise ValueError(f"expected base_url: preset {self.preset} is for a server of your own")
         return self
+
+
+def _merged_maps(row: Preset, table: Mapping[str, object]) -> dict[str, object]:
+    """The keys whose value is a table in both: the preset's entries, and over them the configuration's."""
+    merged: dict[str, object] = {}
+    for key, preset in (("headers", row.headers), ("extra_body", row.extra_body)):
+        stated = table.get(key, {})
+        if preset and isinstance(stated, Mapping):
+            merged[key] = {**preset, **stated}
+    return merged
 
 
 class Settings(Table):

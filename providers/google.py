@@ -44,7 +44,7 @@ class _GenAIProvider(ABC):
 
     def __init__(self, settings: ProviderSettings) -> None:
         self._settings = settings
-        self._clients = PerLoop(self._make_client)
+        self._clients = PerLoop(self._make_both)
         self._owned = PerLoop(lambda: http_client(settings.proxy))
         self._fetcher = fetcher_for(settings)
 
@@ -73,9 +73,11 @@ class _GenAIProvider(ABC):
 
     async def aclose(self) -> None:
         """Let go of this event loop's connections."""
-        client = self._clients.pop()
-        if client is not None:
+        both = self._clients.pop()
+        if both is not None:
+            client, carrier = both
             await client.aio.aclose()
+            await carrier.aclose()  # the SDK leaves a client that it was given open
         owned = self._owned.pop()
         if owned is not None:
             await owned.aclose()
@@ -104,10 +106,18 @@ class _GenAIProvider(ABC):
     async def _client(self) -> Client:
         # The SDK's first import takes a third of a second: not on the event loop.
         await anyio.to_thread.run_sync(_import_sdk)
-        return self._clients.get()
+        return self._clients.get()[0]
+
+    def _make_both(self) -> tuple[Client, httpx2.AsyncClient]:
+        carrier = http_client(self._settings.proxy, self._auth())
+        return self._make_client(carrier), carrier
+
+    def _auth(self) -> httpx2.Auth | None:
+        """What signs a call of the SDK's, if it does not do that itself."""
+        return None
 
     @abstractmethod
-    def _make_client(self) -> Client: ...
+    def _make_client(self, carrier: httpx2.AsyncClient) -> Client: ...
 
     @abstractmethod
     def _models_url(self) -> str:
@@ -121,17 +131,20 @@ class _GenAIProvider(ABC):
 class GoogleProvider(_GenAIProvider):
     """The Gemini Developer API, and relays that speak its wire."""
 
-    def _make_client(self) -> Client:
+    def _make_client(self, carrier: httpx2.AsyncClient) -> Client:
         from google.genai import Client
 
         base_url, version = _address(self._settings, DEVELOPER_URL, DEVELOPER_VERSION)
         key = self._settings.api_key
-        bearer = _BearerAuth(key) if key and self._settings.auth == "bearer" else None
         return Client(
             vertexai=False,
-            api_key="-" if key is None or bearer else key.reveal(),
-            http_options=_http_options(self._settings, base_url, version, http_client(self._settings.proxy, bearer)),
+            api_key="-" if key is None or self._auth() else key.reveal(),
+            http_options=_http_options(self._settings, base_url, version, carrier),
         )
+
+    def _auth(self) -> httpx2.Auth | None:
+        key = self._settings.api_key
+        return _BearerAuth(key) if key and self._settings.auth == "bearer" else None
 
     def _models_url(self) -> str:
         return "/".join((*_address(self._settings, DEVELOPER_URL, DEVELOPER_VERSION), "models"))
@@ -161,12 +174,12 @@ class VertexProvider(_GenAIProvider):
         if self._credentials is None and self._settings.api_key is None:
             self._credentials = await anyio.to_thread.run_sync(self._load_credentials)
 
-    def _make_client(self) -> Client:
+    def _make_client(self, carrier: httpx2.AsyncClient) -> Client:
         from google.genai import Client
 
         location = option(self._settings, "location")
         base_url, version = _address(self._settings, vertex_url(location), VERTEX_VERSION)
-        options = _http_options(self._settings, base_url, version, http_client(self._settings.proxy))
+        options = _http_options(self._settings, base_url, version, carrier)
         key = self._settings.api_key
         if key is not None:
             return Client(vertexai=True, api_key=key.reveal(), http_options=options)

@@ -125,11 +125,22 @@ def _prepare(request: httpx2.Request, exchange: Exchange) -> None:
         "read": whole,
     }
 
-    async def trace(event: str, info: dict[str, Any]) -> None:
-        if event.endswith("send_request_body.complete"):
-            exchange.sent = True
+    request.extensions["trace"] = _Watch(exchange).trace
 
-    request.extensions["trace"] = trace
+
+class _Watch:
+    """Notes when the last byte of a request has left; the CONNECT that opens a proxy's tunnel is not that request."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._tunnelling = False
+
+    async def trace(self, event: str, info: dict[str, Any]) -> None:
+        """Take note of *event*, as httpcore tells it."""
+        if event.endswith("send_request_body.started"):
+            self._tunnelling = info["request"].method == b"CONNECT"
+        elif event.endswith("send_request_body.complete") and not self._tunnelling:
+            self._exchange.sent = True
 
 
 @contextmanager
