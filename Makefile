@@ -3,13 +3,19 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types bench lock clean
+PEERS := .peers
+
+.PHONY: demo test peers lint types bench lock clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/image-gateway demo
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --ignore=tests/peers
+
+# Slower: real gateways of others (LiteLLM from PyPI, Portkey from npm) behind this one. Needs node 18 or later.
+peers: $(VENV)/dev.stamp $(PEERS)/stamp
+	$(BIN)/python -m pytest tests/peers
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -34,12 +40,22 @@ $(VENV)/dev.stamp: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@ $(VENV)/run.stamp
 
+$(PEERS)/stamp: requirements/peers.txt tests/peers/package-lock.json
+	$(PYTHON) -m venv $(PEERS)/litellm
+	$(PEERS)/litellm/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/peers.txt
+	mkdir -p $(PEERS)/portkey
+	cp tests/peers/package.json tests/peers/package-lock.json $(PEERS)/portkey/
+	cd $(PEERS)/portkey && npm ci --silent --no-audit --no-fund
+	touch $@
+
 # Newer versions of everything: run it where uv is installed, then run the tests.
 lock:
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-header --group build -o requirements/run.txt pyproject.toml
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-header --group build --group dev -o requirements/dev.txt pyproject.toml
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header -o requirements/peers.txt requirements/peers.in
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(PEERS)
