@@ -154,7 +154,7 @@ def dialect(table: ProviderTable) -> str | None:
 def _usual(reach: _Reach) -> tuple[LaneTable, ...]:
     """The lanes of a provider whose table lists none."""
     surface, vendor = reach.surface, reach.wire.vendor if reach.wire else None
-    known = [row for row in models() if row.method == "generate"]
+    known = [row for row in models() if row.method == "generate"]  # Imagen: only where it is named
     if surface and surface.name == "vertex":
         known = [row for row in known if (reach.table.location or "global") in row.vertex_locations]
     known = [row for row in known if (surface.name in row.surfaces if surface else row.vendor == vendor)]
@@ -243,7 +243,7 @@ def _allowed(offered: tuple[_Item, ...], fixed: tuple[_Item, ...] | None) -> tup
 
 def _upstream(reach: _Reach, row: Model, asked: str) -> str:
     """The id to send. Vendors take their own; relays mostly still want the preview's."""
-    if reach.surface:
+    if reach.surface and not reach.preset:
         return row.id
     if asked.lower() == row.preview:
         return row.preview
