@@ -1,0 +1,66 @@
+"""What an application meets when it installs and imports the package."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def python(code: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_importing_the_gateway_loads_neither_sdk_nor_pillow() -> None:
+    code = (
+        "import sys, gateway; print([m for m in ('google.genai', 'openai', 'PIL', 'h11', 'typer') if m in sys.modules])"
+    )
+    assert python(code).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("kind", ["package", "module"])
+def test_a_foreign_providers_is_named_in_one_clear_sentence(tmp_path: Path, kind: str) -> None:
+    if kind == "module":
+        (tmp_path / "providers.py").write_text("")
+    else:
+        (tmp_path / "providers").mkdir()
+        (tmp_path / "providers" / "__init__.py").write_text("")
+    failed = python("import gateway", tmp_path)
+    last = failed.stderr.strip().splitlines()[-1]
+    assert last.startswith(
+        "ImportError: image-gateway needs its own package 'providers', but 'import providers' finds "
+    )
+    assert str(tmp_path / "providers") in last
+    assert last.endswith("rename that folder or module, or take its parent off the import path")
+
+
+def test_a_wheel_holds_both_packages_with_their_data_and_types(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        tmp_path,
+        ROOT,
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("image_gateway-*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    data = {"gateway/py.typed", "providers/py.typed", "gateway/catalogue.toml", "providers/presets.toml"}
+    assert data <= names
+    assert {
+        "gateway/client.py",
+        "gateway/cli/__init__.py",
+        "providers/simulator/server.py",
+        "providers/facts/png.py",
+    } <= names
+    assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
