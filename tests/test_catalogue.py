@@ -12,8 +12,8 @@ from gateway import catalogue
 from gateway.lanes import Lane
 from gateway.settings import ProviderTable
 from providers.dialects import DIALECTS
-from providers.presets import presets
 from providers.errors import ConfigError
+from providers.presets import presets
 from providers.sizes import SIZES, parse_ratio, rank
 
 DATA = tomllib.loads(files("gateway").joinpath("catalogue.toml").read_text("utf-8"), parse_float=Decimal)
