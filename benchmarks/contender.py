@@ -1,5 +1,7 @@
 """One contender in a process of its own: a warm-up with a small image, then one 4K image under observation.
 
+The warm-up asks another upstream, whose images are small: what it leaves in the heap would hide what the 4K image takes.
+
 It reports CPU seconds, the peak of resident memory above what was there before (bytes, Linux), and the longest time in
 which a ticker of 1 ms was not served (s).
 """
@@ -20,9 +22,11 @@ PROMPT = "A launch poster that says HELLO"
 Draw = Callable[[str], Awaitable[int]]
 
 
-async def main(contender: str, url: str) -> None:
-    draw, close = CONTENDERS[contender](url)
+async def main(contender: str, small: str, large: str) -> None:
+    draw, close = CONTENDERS[contender](small)
     await draw("1K")
+    await close()
+    draw, close = CONTENDERS[contender](large)
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
     before, started = _status("VmRSS"), time.process_time()
@@ -110,4 +114,4 @@ def _status(key: str) -> int:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
+    asyncio.run(main(*sys.argv[1:]))

@@ -16,6 +16,7 @@ IMAGE_BYTES = 21_400_000
 """The size of a real 4K answer's image."""
 
 CONTENDERS = ("google-genai", "gateway-google", "openai", "gateway-openai")
+IMPORTS = ("import gateway", "from gateway import Gateway")
 SDK_OF = {"gateway-google": "google-genai", "gateway-openai": "openai"}
 
 
@@ -49,14 +50,15 @@ class Figure:
 def figures(runs: int) -> list[Figure]:
     """All figures; the contenders take turns, so that a machine that slows down slows down all of them."""
     samples: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
-    imports: list[float] = []
-    with Simulator(payload_bytes=IMAGE_BYTES) as upstream:
+    imports: dict[str, list[float]] = {statement: [] for statement in IMPORTS}
+    with Simulator() as small, Simulator(payload_bytes=IMAGE_BYTES) as large:
         for _ in range(runs):
             for name in CONTENDERS:
-                samples[name].append(_run(name, upstream))
-            imports.append(_run_import())
+                samples[name].append(_json_of("benchmarks.contender", name, small.url, large.url))
+            for statement, taken in imports.items():
+                taken.append(_run_import(statement))
     middle = {name: {key: median(run[key] for run in taken) for key in taken[0]} for name, taken in samples.items()}
-    return [*_memory(middle), *_cpu(middle), *_stall(middle), _import(median(imports))]
+    return [*_memory(middle), *_cpu(middle), *_stall(middle), *_imports(imports)]
 
 
 def _memory(middle: dict[str, dict[str, float]]) -> Iterator[Figure]:
@@ -80,22 +82,18 @@ def _stall(middle: dict[str, dict[str, float]]) -> Iterator[Figure]:
         yield Figure("longest stall", name, taken["stall"] * 1000, "ms", "15 ms", taken["stall"] / 0.015, gate)
 
 
-def _import(seconds: float) -> Figure:
-    return Figure("import gateway", "gateway", seconds * 1000, "ms", "250 ms", seconds / 0.25, 1.0)
+def _imports(taken: dict[str, list[float]]) -> Iterator[Figure]:
+    for statement, seconds in taken.items():
+        middle = median(seconds)
+        yield Figure("import", statement, middle * 1000, "ms", "250 ms", middle / 0.25, 1.0)
 
 
-def _run(contender: str, upstream: Simulator) -> dict[str, float]:
-    return _json_of("benchmarks.contender", contender, upstream.url)
-
-
-def _run_import() -> float:
-    code = "import time; t = time.perf_counter(); import gateway; print(time.perf_counter() - t)"
+def _run_import(statement: str) -> float:
+    code = f"import time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     return float(done.stdout)
 
 
 def _json_of(module: str, *arguments: str) -> dict[str, float]:
-    done = subprocess.run(
-        [sys.executable, "-m", module, *arguments], check=True, stdout=subprocess.PIPE, text=True
-    )
+    done = subprocess.run([sys.executable, "-m", module, *arguments], check=True, stdout=subprocess.PIPE, text=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))

@@ -6,6 +6,9 @@
 ...     result.save("poster")
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
 import providers as _providers
 
 if getattr(_providers, "DISTRIBUTION", None) != "image-gateway":
@@ -15,23 +18,54 @@ if getattr(_providers, "DISTRIBUTION", None) != "image-gateway":
         "rename that folder or module, or take its parent off the import path"
     )
 
-from gateway.client import AsyncGateway, Gateway
-from gateway.health import LaneHealth
-from gateway.plan import Candidate, Exclusion, Plan
-from gateway.request import ImageRequest, ProviderPreferences
-from gateway.result import Attempt, Cost, ImageResult
-from providers.errors import (
-    AllAttemptsFailed,
-    BudgetExceeded,
-    ConfigError,
-    ContentBlocked,
-    DeadlineExceeded,
-    GatewayError,
-    InvalidRequest,
-    NoLaneAvailable,
-    OutcomeUnknown,
-)
-from providers.images import GeneratedImage, ReferenceImage
+if TYPE_CHECKING:
+    from gateway.client import AsyncGateway, Gateway
+    from gateway.health import LaneHealth
+    from gateway.plan import Candidate, Exclusion, Plan
+    from gateway.request import ImageRequest, ProviderPreferences
+    from gateway.result import Attempt, Cost, ImageResult
+    from providers.errors import (
+        AllAttemptsFailed,
+        BudgetExceeded,
+        ConfigError,
+        ContentBlocked,
+        DeadlineExceeded,
+        GatewayError,
+        InvalidRequest,
+        NoLaneAvailable,
+        OutcomeUnknown,
+    )
+    from providers.images import GeneratedImage, ReferenceImage
+
+_HOMES: Final = {
+    "gateway.client": ("AsyncGateway", "Gateway"),
+    "gateway.health": ("LaneHealth",),
+    "gateway.plan": ("Candidate", "Exclusion", "Plan"),
+    "gateway.request": ("ImageRequest", "ProviderPreferences"),
+    "gateway.result": ("Attempt", "Cost", "ImageResult"),
+    "providers.errors": (
+        "AllAttemptsFailed", "BudgetExceeded", "ConfigError", "ContentBlocked", "DeadlineExceeded", "GatewayError",
+        "InvalidRequest", "NoLaneAvailable", "OutcomeUnknown",
+    ),
+    "providers.images": ("GeneratedImage", "ReferenceImage"),
+}  # fmt: skip
+"""The module in which each public name lives. It is loaded with the first use of one of its names: pydantic alone takes
+longer to import than a command line takes to print its help."""
+
+_HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its module on first use."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "AllAttemptsFailed",

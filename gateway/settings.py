@@ -184,7 +184,7 @@ Deadlines = Annotated[Mapping[Size, Seconds], BeforeValidator(_by_size)]
 class Table(BaseModel):
     """What all tables share."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, defer_build=True)
 
 
 class GatewayTable(Table):

@@ -35,7 +35,7 @@ class TaskRow(BaseModel):
     (as data URIs) are sent; *extra* is added as it stands. *interval* is seconds between polls.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     submit: str = Field(pattern="^/")
     poll: str = Field(pattern=r"^/.*\{id\}")
