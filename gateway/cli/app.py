@@ -1,0 +1,147 @@
+"""The commands and their options. What a command does is imported when it runs, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gateway.cli.options import IMAGE, Asked, Common, Output, spread
+
+app = typer.Typer(
+    name="image-gateway",
+    help="One call for an image, whoever draws it.",
+    epilog="Exit status: 0 done, 1 the request failed, 2 usage or configuration, 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"image-gateway {version('image-gateway')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """One call for an image, whoever draws it."""
+
+
+@app.command(epilog="Example: image-gateway demo --out posters")
+@spread
+def demo(
+    output: Output,
+    out: Annotated[str, typer.Option("--out", "-o", metavar="FOLDER", help="Where the images go.")] = "demo-output",
+) -> None:
+    """See the gateway switch and give way, against two simulated upstreams: no keys, no network, no cost."""
+    from gateway.cli import demo
+
+    demo.run(out, output)
+
+
+@app.command(
+    epilog="Examples:\n\nimage-gateway generate 'A launch poster that says HELLO' --size 4K --aspect-ratio 16:9\n\n"
+    "image-gateway generate 'Make it night' --image day.png -o night --max-cost 0.30\n\n"
+    "image-gateway generate - --json < prompt.txt"
+)
+@spread
+def generate(
+    asked: Asked,
+    common: Common,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Where to save: a file, its suffix corrected to the real format, or a folder. Without it: a name "
+            "made of the prompt, in this folder. Only a file named here in full is ever replaced.",
+            rich_help_panel=IMAGE,
+        ),
+    ] = None,
+) -> None:
+    """Make an image and save it: route, call, verify, fall back."""
+    from gateway.cli import generate
+
+    generate.run(asked, common, output)
+
+
+@app.command(epilog="Example: image-gateway plan 'A poster' --size 4K --model nano-banana-pro --max-cost 0.20")
+@spread
+def plan(asked: Asked, common: Common) -> None:
+    """Show what generate would try, in order, and why the other lanes are left out. Makes no call."""
+    from gateway.cli import plan
+
+    plan.run(asked, common)
+
+
+@app.command(epilog="Example: image-gateway lanes --catalogue")
+@spread
+def lanes(
+    common: Common,
+    catalogue: Annotated[
+        bool, typer.Option("--catalogue", help="Show the models the gateway knows; takes no configuration.")
+    ] = False,
+) -> None:
+    """Show the configured lanes: prices, sizes, capabilities, retirement, and whether they may be used today."""
+    from gateway.cli import lanes
+
+    if catalogue:
+        lanes.run_catalogue(common)
+    else:
+        lanes.run(common)
+
+
+@app.command(epilog="Example: image-gateway doctor -c production.toml --timeout 5")
+@spread
+def doctor(
+    common: Common,
+    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="For each provider.")] = 10.0,
+) -> None:
+    """Check the configuration, the keys, and whether each provider can be reached. Never makes a paid call."""
+    from gateway.cli import doctor
+
+    doctor.run(common, timeout)
+
+
+@app.command(epilog="Example: image-gateway health --json")
+@spread
+def health(common: Common) -> None:
+    """Show how every lane is doing. In a process of its own these are the assumptions a gateway starts with."""
+    from gateway.cli import health
+
+    health.run(common)
+
+
+@app.command(
+    epilog="Examples:\n\nimage-gateway simulate --port 8765 --fault overloaded@4K\n\n"
+    "image-gateway simulate --flavour new-api --fault 'rate_limited*2' --fault slow=3"
+)
+@spread
+def simulate(
+    output: Output,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 for any free one.")] = 0,
+    flavour: Annotated[str, typer.Option(metavar="NAME", help="How it answers on OpenAI's wires.")] = "openrouter",
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="What fails: NAME, NAME=VALUE, NAME@SIZE or @MODEL, NAME*COUNT. Repeatable."),
+    ] = None,
+    key: Annotated[str | None, typer.Option(metavar="KEY", help="The only key it takes; any if not given.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No line for each request.")] = False,
+) -> None:
+    """Run an image upstream on this machine for your own tests: it speaks the real wires, and fails on command."""
+    from gateway.cli import simulate
+
+    wanted = simulate.Wanted(host=host, port=port, flavour=flavour, faults=tuple(fault or ()), key=key)
+    simulate.run(wanted, output, quiet=quiet)

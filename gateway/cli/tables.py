@@ -1,0 +1,129 @@
+"""Tables for people, made to fit into 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Final
+
+from rich.cells import cell_len
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from gateway.cli.consoles import visible
+from gateway.health import LaneHealth
+from gateway.plan import Candidate, Exclusion
+from gateway.result import Attempt
+from providers.sanitise import sanitise
+
+BILLED_STYLE: Final[Mapping[str, str]] = {"no": "dim", "maybe": "yellow", "yes": ""}
+STATE_STYLE: Final[Mapping[str, str]] = {"closed": "green", "half_open": "yellow", "disabled": "dim"}
+
+MAX_NAME: Final = 48
+"""Columns within which a lane's name is not broken."""
+
+_CENT_HUNDREDTH: Final = Decimal("0.0001")
+
+
+def usd(amount: Decimal | None) -> str:
+    """*amount* as money: ``$0.15``, ``$0.0336``; a dash for None."""
+    if amount is None:
+        return "–"
+    digits = f"{amount.quantize(_CENT_HUNDREDTH, ROUND_HALF_UP):f}".rstrip("0")
+    whole, _, fraction = digits.partition(".")
+    return f"${whole}.{fraction:0<2}"
+
+
+def outcome_style(outcome: str) -> str:
+    """The colour of an outcome."""
+    if outcome == "ok":
+        return "green"
+    return {"wrong_size": "yellow", "blocked": "magenta", "no_image": "magenta", "cancelled": "dim"}.get(outcome, "red")
+
+
+def table(*headers: str, title: str = "", right: Sequence[str] = ()) -> Table:
+    """An airy table; the columns named in *right* hold figures."""
+    made = Table(
+        box=None, padding=(0, 2, 0, 0), pad_edge=False, title=title or None, title_justify="left", title_style="bold"
+    )
+    for header in headers:
+        figures = header in right
+        made.add_column(
+            header, justify="right" if figures else "left", header_style="dim", overflow="fold", no_wrap=figures
+        )
+    return made
+
+
+def keep_whole(made: Table, header: str) -> None:
+    """Let other columns give way before names in the column called *header* are broken, within reason."""
+    column = next(each for each in made.columns if each.header == header)
+    column.min_width = min(MAX_NAME, max(cell_len(str(cell)) for cell in column.cells))
+
+
+def trail(attempts: Sequence[Attempt]) -> RenderableType:
+    """The attempts, in order; their details stand below, where there is room for them."""
+    made = table("#", "lane", "size", "outcome", "billed", "USD", "seconds", right=("#", "USD", "seconds"))
+    details = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
+    for number, attempt in enumerate(attempts, 1):
+        place = Text(str(number), style="dim")
+        made.add_row(place, *_attempt_cells(attempt))
+        if attempt.detail:
+            details.add_row(place, Text(sanitise(attempt.detail), style="dim"))
+    return Group(made, Text(), details) if details.rows else made
+
+
+def _attempt_cells(attempt: Attempt) -> list[Text]:
+    return [
+        Text(visible(attempt.lane)),
+        Text(attempt.size),
+        Text(attempt.outcome, style=outcome_style(attempt.outcome)),
+        Text(attempt.billed, style=BILLED_STYLE[attempt.billed]),
+        Text(usd(attempt.cost.usd if attempt.cost else None)),
+        Text(f"{attempt.duration:.1f}"),
+    ]
+
+
+def candidates(steps: Sequence[Candidate]) -> Table:
+    """The steps of a plan, in order."""
+    made = table("#", "lane", "size", "USD", "seconds", "success", right=("#", "USD", "seconds", "success"))
+    for number, step in enumerate(steps, 1):
+        made.add_row(
+            Text(str(number), style="dim"),
+            Text(visible(step.lane)),
+            Text(step.size),
+            Text(usd(step.expected_cost)),
+            Text(f"{step.expected_seconds:.0f}"),
+            Text(f"{step.success_rate:.0%}"),
+        )
+    return made
+
+
+def exclusions(excluded: Sequence[Exclusion], title: str = "Left out") -> Table:
+    """The lanes that are left out, with reasons."""
+    made = table("lane", "reason", "detail", title=title)
+    for each in excluded:
+        made.add_row(
+            Text(visible(each.lane)), Text(each.reason, style="yellow"), Text(visible(each.detail), style="dim")
+        )
+    keep_whole(made, "lane")
+    return made
+
+
+def health(lanes: Sequence[LaneHealth]) -> Table:
+    """How each lane is doing."""
+    right = ("success", "typical s", "in flight")
+    shut = any(lane.reason or lane.until is not None for lane in lanes)
+    made = table("lane", "state", "success", "typical s", "in flight", *(["why"] if shut else []), right=right)
+    for lane in lanes:
+        until = "" if lane.until is None else f"again in {lane.until:.0f} s"
+        made.add_row(
+            Text(visible(lane.lane)),
+            Text(lane.state, style=STATE_STYLE.get(lane.state, "red")),
+            Text(f"{lane.success_rate:.0%}"),
+            Text(f"{lane.p50:.0f}"),
+            Text(f"{lane.in_flight} of {lane.limit}" if lane.limit else str(lane.in_flight)),
+            *([Text(" ".join(filter(None, (lane.reason, until))))] if shut else []),
+        )
+    keep_whole(made, "lane")
+    return made
