@@ -92,11 +92,17 @@ def lanes(
     catalogue: Annotated[
         bool, typer.Option("--catalogue", help="Show the models the gateway knows; takes no configuration.")
     ] = False,
+    presets: Annotated[
+        bool, typer.Option("--presets", help="Show the relays the gateway knows; takes no configuration.")
+    ] = False,
 ) -> None:
     """Show the configured lanes: prices, sizes, capabilities, retirement, and whether they may be used today."""
     from gateway.cli import lanes
+    from gateway.cli import presets as known
 
-    if catalogue:
+    if presets:
+        known.run(common)
+    elif catalogue:
         lanes.run_catalogue(common)
     else:
         lanes.run(common)

@@ -6,6 +6,7 @@ from gateway.cli.standing import standing
 from gateway.client import AsyncGateway
 from gateway.health import LaneHealth
 from gateway.plan import Exclusion
+from providers.presets import presets
 from tests.cli.conftest import FLASH, configure, google_table, relay_table, run, run_json, words
 
 PRO = "gemini-3-pro-image"
@@ -83,6 +84,13 @@ def test_a_lane_counts_as_usable_if_any_size_of_it_is(simulate):
     lane = {"model": "gemini-3.1-flash-lite-image", "sizes": ["1K"]}
     configure(google=google_table(simulate(), lanes=[{"model": PRO}, lane]))
     assert standing(AsyncGateway.from_config("gateway.toml")) == {}
+
+
+def test_the_presets_are_shown_without_a_configuration():
+    told = words(run("lanes", "--presets").stdout)
+    assert "laozhang openai new-api 1K configured" in told
+    assert "https://openrouter.ai/api/v1" in told
+    assert [row["name"] for row in run_json("lanes", "--presets")["presets"]] == list(presets())
 
 
 def test_the_catalogue_is_shown_without_a_configuration():
