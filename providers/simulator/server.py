@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import h11
-import structlog
 
 from providers.simulator.delivery import deliver_badly, headers_of, reset, slices
 from providers.simulator.effects import Whole
@@ -15,7 +15,7 @@ from providers.simulator.google_errors import INTERNAL
 from providers.simulator.messages import Answer, Request
 from providers.simulator.upstream import Outgoing, Upstream
 
-_log = structlog.get_logger()
+_log = logging.getLogger("image_gateway.simulator")
 
 _READ: Final = 2**18
 """Bytes read at a time."""
@@ -67,7 +67,7 @@ class Connection:
         try:
             return await self._upstream.respond(request, origin)
         except Exception:
-            _log.exception("simulator failed", path=request.path)
+            _log.exception("the simulator failed at %s", request.path)
             return Outgoing(INTERNAL)
 
     async def _event(self) -> h11.Event | type[h11.PAUSED]:

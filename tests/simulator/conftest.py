@@ -14,7 +14,7 @@ from PIL import Image
 from providers.simulator import Simulator
 from providers.simulator.fixtures import image_upstream  # noqa: F401 - the fixture as users get it
 
-KEY = "canary-key-0123456789"
+KEY = "loopback-key-0123456789"
 
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Spares each plain request the 20 ms in which the authorities' certificates are loaded."""
