@@ -7,7 +7,8 @@ means for a lane is decided by :mod:`gateway.health`, what it costs by :mod:`gat
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final
@@ -23,10 +24,12 @@ from gateway.health import Event, LaneState, next_state, shut, typical_seconds
 from gateway.lanes import Lane
 from gateway.request import ImageRequest
 from gateway.result import Attempt
+from gateway.saving import Destination
 from providers.exchange import Exchange
 from providers.images import ReferenceImage
-from providers.outcome import Outcome, OutcomeName
+from providers.outcome import Billed, Outcome, OutcomeName
 from providers.request import UpstreamRequest
+from providers.sanitise import sanitise
 from providers.sizes import Size
 
 MAX_WAIT: Final = 5.0
@@ -41,7 +44,7 @@ _LANE_WIDE: Final[frozenset[OutcomeName]] = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """One request, ready to be carried out. *deadline* is on the monotonic clock."""
+    """One request, ready to be carried out. *deadline* is on the monotonic clock, *destination* where images are saved."""
 
     request: ImageRequest
     references: tuple[ReferenceImage, ...]
@@ -49,11 +52,15 @@ class Order:
     policy: FallbackPolicy
     deadline: float
     request_id: str
+    destination: Destination | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Tried:
-    """One attempt with all that came of it. *another_key*: its key was refused, and the provider has another to use."""
+    """One attempt with all that came of it; *outcome* changes once, when its images are saved.
+
+    *another_key*: its key was refused, and the provider has another to use. *telling*: it says something about the lane.
+    """
 
     lane: Lane
     size: Size
@@ -61,48 +68,89 @@ class Tried:
     outcome: Outcome
     verdict: verdicts.Verdict | None = None
     another_key: bool = False
+    telling: bool = True
+
+    def is_judged(self, decision: str) -> bool:
+        """Whether images came and the verdict on them is *decision*."""
+        return self.verdict is not None and self.verdict.decision == decision
+
+
+@dataclass(slots=True, kw_only=True)
+class _Call:
+    """A call under way. *key* is None while it waits for room; an *outcome* of None at the end means it was cancelled."""
+
+    started: float
+    exchange: Exchange = field(default_factory=Exchange)
+    key: int | None = None
+    outcome: Outcome | None = None
+
+    def ended(self) -> Outcome:
+        """What came of it."""
+        return self.outcome or Outcome(name="cancelled", billed="maybe" if self.exchange.sent else "no")
+
+    def out_of_time(self, seconds: float) -> Outcome:
+        """What it is when the attempt's time is over."""
+        billed: Billed = "maybe" if self.exchange.sent else "no"
+        reason = (
+            f"no answer within {seconds:.0f} s" if self.key is not None else "other calls left no time for this one"
+        )
+        return Outcome(name="timeout", billed=billed, detail=reason)
 
 
 @dataclass(slots=True, kw_only=True)
 class Walk:
-    """The walk of one order along its plan; afterwards it holds everything that happened."""
+    """The walk of one order along its plan; afterwards it holds everything that happened, and what is to be delivered.
+
+    *lock* guards *states*, which all requests of a gateway share. *unsaved* is why images could not be written.
+    """
 
     order: Order
     credentials: Mapping[str, Credentials]
     states: dict[str, LaneState]
+    lock: threading.Lock
     clock: Clock
     tried: list[Tried] = field(default_factory=list)
     delivered: list[Tried] = field(default_factory=list)
     out_of_time: bool = False
     out_of_money: bool = False
+    unsaved: OSError | None = None
     _left: set[str] = field(default_factory=set)
     _waited: bool = False
     _stopped: bool = False
 
     async def run(self) -> None:
-        """Try step after step."""
+        """Try step after step; what was kept for want of better makes up for what is missing."""
         for number, (lane, size) in enumerate(self.order.steps):
             if self._stopped or not self.missing:
-                return
+                break
             if self._may_try(lane, size):
                 await self._step(lane, size, self._time_for(number))
+        for tried in sorted((each for each in self.tried if each.is_judged("keep")), key=_pixels, reverse=True):
+            if self.missing:
+                await self._deliver(tried)
 
     @property
     def missing(self) -> int:
         """How many images are still to come."""
-        return self.order.request.n - sum(len(tried.outcome.images) for tried in self.delivered)
+        return max(0, self.order.request.n - sum(len(tried.outcome.images) for tried in self.delivered))
 
     @property
     def spent(self) -> Decimal:
         """USD that the attempts so far did or may have cost."""
         return money.total(tried.attempt for tried in self.tried).usd
 
+    def _state(self, lane: Lane) -> LaneState:
+        return self.states.get(lane.name, LaneState())
+
     def _may_try(self, lane: Lane, size: Size) -> bool:
-        now = self.clock.monotonic()
-        state = self.states.get(lane.name, LaneState())
-        if lane.name in self._left or self._calls_left() < 1 or shut(state, now) is not None:
+        is_shut = shut(self._state(lane), self.clock.monotonic()) is not None
+        return lane.name not in self._left and not is_shut and self._can_afford(lane, size)
+
+    def _can_afford(self, lane: Lane, size: Size) -> bool:
+        """Whether calls, time and money are left for a call; what is lacking is noted."""
+        if self._calls_left() < 1:
             return False
-        if typical_seconds(state, lane, size) > self.order.deadline - now:
+        if not self._in_time(lane, size):
             self.out_of_time = True
             return False
         limit = self.order.request.max_cost
@@ -110,6 +158,10 @@ class Walk:
             self.out_of_money = True
             return False
         return True
+
+    def _in_time(self, lane: Lane, size: Size) -> bool:
+        """Whether a call that begins now usually ends before the deadline."""
+        return typical_seconds(self._state(lane), lane, size) <= self.order.deadline - self.clock.monotonic()
 
     def _calls_left(self) -> int:
         """Calls that may still be made: the limit counts one image; each further image has a call of its own."""
@@ -120,19 +172,18 @@ class Walk:
         lane, size = self.order.steps[number]
         left = self.order.deadline - self.clock.monotonic()
         others = (
-            typical_seconds(self.states.get(other.name, LaneState()), other, smaller)
+            typical_seconds(self._state(other), other, smaller)
             for other, smaller in self.order.steps[number + 1 :]
             if other is not lane
         )
         reserve = min(others, default=0.0)
-        own = typical_seconds(self.states.get(lane.name, LaneState()), lane, size)
+        own = typical_seconds(self._state(lane), lane, size)
         seconds = left - reserve if left - reserve >= own else left
         return min(seconds, lane.timeout) if lane.timeout is not None else seconds
 
     async def _step(self, lane: Lane, size: Size, seconds: float) -> None:
         """Make the calls of one step, side by side where several images are missing, and draw the consequences."""
-        calls = self._affordable_calls(lane, size)
-        shares = [len(share) for share in _split(self.missing, lane.images_per_call)][:calls]
+        shares = self._shares(lane, size)
         if len(shares) == 1:
             await self._attempt(lane, size, shares[0], seconds)
         else:
@@ -141,13 +192,12 @@ class Walk:
                     group.start_soon(self._attempt, lane, size, share, seconds)
         await self._consider(lane, size, self.tried[-len(shares) :])
 
-    def _affordable_calls(self, lane: Lane, size: Size) -> int:
-        limit = self.order.request.max_cost
-        calls = self._calls_left()
-        if limit is None:
-            return calls
-        each = money.price(lane, size) * min(lane.images_per_call, self.missing)
-        return max(1, min(calls, math.floor((limit - self.spent) / each)))
+    def _shares(self, lane: Lane, size: Size) -> list[int]:
+        """How many images each call of a step asks for, as far as calls and money go; at least one call."""
+        images, limit, each = self.missing, self.order.request.max_cost, lane.images_per_call
+        if limit is not None:
+            images = min(images, math.floor((limit - self.spent) / money.price(lane, size)))
+        return [min(each, images - start) for start in range(0, images, each)][: self._calls_left()]
 
     async def _consider(self, lane: Lane, size: Size, results: Sequence[Tried]) -> None:
         """What the results of a step mean for the rest of the walk."""
@@ -161,93 +211,119 @@ class Walk:
             if outcome in _LANE_WIDE:
                 self._left.add(lane.name)
         if self.missing and not self._stopped and len(failed) == len(results):
-            await self._again(lane, size, failed[-1])
+            refused = (tried for tried in failed if tried.another_key)
+            await self._again(lane, size, next(refused, failed[-1]))
 
     def _second(self, outcome: OutcomeName) -> bool:
         """Whether *outcome* came from more than one lane."""
         return len({tried.lane.name for tried in self.tried if tried.attempt.outcome == outcome}) > 1
 
     async def _again(self, lane: Lane, size: Size, failed: Tried) -> None:
-        """The two failures after which the same lane is asked once more: another key is left, or a short wait helps."""
-        if failed.another_key and self._calls_left() > 0:
+        """Ask the same lane once more after the two failures where that helps: another key is left, or a short wait."""
+        helps = failed.another_key or await self._waited_out(failed.attempt)
+        if helps and self._can_afford(lane, size):
             self._left.discard(lane.name)
             await self._step(lane, size, self._time_left(lane))
-            return
-        hint = failed.attempt.retry_after
-        if failed.attempt.outcome != "rate_limited" or self._waited or hint is None or self._calls_left() < 1:
-            return
-        if hint <= min(MAX_WAIT, MAX_WAIT_SHARE * (self.order.deadline - self.clock.monotonic())):
-            self._waited = True
-            await self.clock.sleep(hint)
-            self._left.discard(lane.name)
-            await self._step(lane, size, self._time_left(lane))
+
+    async def _waited_out(self, attempt: Attempt) -> bool:
+        """Whether a rate limit is over: once in a request it is waited out, if that takes little of the time left."""
+        hint, left = attempt.retry_after, self.order.deadline - self.clock.monotonic()
+        if attempt.outcome != "rate_limited" or self._waited or hint is None or self._calls_left() < 1:
+            return False
+        if not 0 <= hint <= min(MAX_WAIT, MAX_WAIT_SHARE * left):
+            return False
+        self._waited = True
+        await self.clock.sleep(hint)
+        return True
 
     def _time_left(self, lane: Lane) -> float:
         return min(self.order.deadline - self.clock.monotonic(), lane.timeout or math.inf)
 
     async def _attempt(self, lane: Lane, size: Size, images: int, seconds: float) -> None:
-        """Make one call, and write down what came of it, however it ends."""
-        credentials = self.credentials[lane.provider]
-        key = credentials.pick(self.clock.monotonic())
-        request = _upstream_request(self.order, lane, size, images, seconds)
-        exchange = Exchange()
-        outcome = Outcome(name="cancelled", billed="maybe")
-        started = self.clock.monotonic()
+        """Make one call, write down what came of it, however it ends, and deliver what is good."""
+        call = _Call(started=self.clock.monotonic())
+        until = call.started + seconds
         try:
-            with anyio.move_on_after(seconds) as limit:
-                async with credentials.room:
-                    outcome = await credentials.adapters[key].generate(request, exchange)
-            if limit.cancelled_caught:
-                detail = f"no answer within {seconds:.0f} s"
-                outcome = Outcome(name="timeout", billed="maybe" if exchange.sent else "no", detail=detail)
+            with anyio.move_on_after(seconds):
+                async with self.credentials[lane.provider].room(lane.name):
+                    call.started = self.clock.monotonic()
+                    request = _upstream_request(self.order, lane, size, images, until - call.started)
+                    if self._in_time(lane, size):  # waiting for room may have taken too long
+                        await self._ask(call, lane, request)
+            call.outcome = call.outcome or call.out_of_time(seconds)
         finally:
-            if outcome.name == "cancelled" and not exchange.sent:
-                outcome = Outcome(name="cancelled", billed="no")
-            now = self.clock.monotonic()
-            another_key = outcome.name in KEY_TROUBLE and credentials.rest(key, now)
-            tried = self._judge(lane, size, images, outcome, now - started)
-            self._record(replace(tried, another_key=another_key), now)
+            tried = self._judge(lane, size, images, call)
+            self._record(tried)
+        if tried.is_judged("accept"):
+            await self._deliver(tried)
 
-    def _judge(self, lane: Lane, size: Size, images: int, outcome: Outcome, duration: float) -> Tried:
-        verdict = None
+    async def _ask(self, call: _Call, lane: Lane, request: UpstreamRequest) -> None:
+        credentials = self.credentials[lane.provider]
+        call.key = credentials.pick(call.started)
+        try:
+            call.outcome = await credentials.adapters[call.key].generate(request, call.exchange)
+        except Exception as error:  # a bug in an adapter must not cost the images of the calls beside it
+            billed: Billed = "maybe" if call.exchange.sent else "no"
+            detail = f"the adapter failed with {type(error).__name__}"
+            call.outcome = Outcome(name="bad_response", billed=billed, detail=detail)
+
+    def _judge(self, lane: Lane, size: Size, images: int, call: _Call) -> Tried:
+        outcome, verdict, now = call.ended(), None, self.clock.monotonic()
         name = outcome.name
+        if name == "ok" and not outcome.images:
+            name = "no_image"
         if name == "ok":
             verdict = verdicts.verdict(outcome.images, size, self.order.request, self.order.policy.on_wrong_size)
             name = "ok" if verdict.as_asked else "wrong_size"
+        refused = call.key is not None and name in KEY_TROUBLE
+        another_key = refused and self.credentials[lane.provider].rest(call.key or 0, now)
         attempt = Attempt(
             lane=lane.name,
             size=size,
             outcome=name,
             billed=outcome.billed,
             cost=money.cost_of(lane, size, outcome, images),
-            duration=duration,
+            duration=now - call.started,
             retry_after=outcome.retry_after,
-            detail=outcome.detail or "; ".join(verdict.warnings if verdict else ()),
+            detail=sanitise(outcome.detail or "; ".join(verdict.warnings if verdict else ())),
         )
-        return Tried(lane=lane, size=size, attempt=attempt, outcome=outcome, verdict=verdict)
+        # What one key meets while another works is not the lane's fault, nor is a lack of room on our side.
+        return Tried(
+            lane=lane, size=size, attempt=attempt, outcome=outcome, verdict=verdict, another_key=another_key,
+            telling=call.key is not None and not another_key,
+        )  # fmt: skip
 
-    def _record(self, tried: Tried, now: float) -> None:
+    def _record(self, tried: Tried) -> None:
         attempt = tried.attempt
         self.tried.append(tried)
-        if tried.verdict is not None and tried.verdict.decision == "accept":
-            self.delivered.append(tried)
-        if not tried.another_key:  # what one key meets is not the lane's fault while another one works
+        if tried.telling:
             event = Event(
                 outcome=attempt.outcome, billed=attempt.billed, size=tried.size,
                 duration=attempt.duration, retry_after=attempt.retry_after,
             )  # fmt: skip
-            state = self.states.get(attempt.lane, LaneState())
-            self.states[attempt.lane] = next_state(state, event, now)
+            with self.lock:
+                self.states[attempt.lane] = next_state(self._state(tried.lane), event, self.clock.monotonic())
         emit(
             "image_attempt", request_id=self.order.request_id, lane=attempt.lane, size=attempt.size,
             outcome=attempt.outcome, billed=attempt.billed, usd=str(attempt.cost.usd) if attempt.cost else None,
             seconds=round(attempt.duration, 3), detail=attempt.detail, tags=self.order.request.tags,
         )  # fmt: skip
 
+    async def _deliver(self, tried: Tried) -> None:
+        """Count the images as delivered, and save them if that was asked for."""
+        self.delivered.append(tried)
+        if self.order.destination is None:
+            return
+        try:
+            parts = await self.order.destination.take(tried.outcome.parts)
+        except OSError as error:
+            self.unsaved, self._stopped = error, True
+        else:
+            tried.outcome = replace(tried.outcome, parts=parts)
 
-def _split(images: int, per_call: int) -> Iterator[range]:
-    """The images of each call."""
-    return (range(start, min(start + per_call, images)) for start in range(0, images, per_call))
+
+def _pixels(tried: Tried) -> int:
+    return min(image.width * image.height for image in tried.outcome.images)
 
 
 def _upstream_request(order: Order, lane: Lane, size: Size, images: int, seconds: float) -> UpstreamRequest:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import threading
-from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+from weakref import WeakKeyDictionary
 
 import anyio.to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -25,45 +27,71 @@ from gateway.lanes import Lane
 from gateway.plan import Plan
 from gateway.request import ImageRequest
 from gateway.result import ImageResult
-from gateway.saving import saved
+from gateway.saving import Destination
 from providers.errors import ConfigError, InvalidRequest
 from providers.images import ReferenceImage
-from providers.provider import load_provider
+from providers.provider import ProviderFactory, load_provider
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | None
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Setup:
-    """One configuration with what was made from it. Requests in flight keep theirs when another is loaded."""
+    """One configuration with what was made from it. Requests in flight keep theirs when another is loaded.
+
+    *loops* are the event loops that have used it, with the number of requests under way on each: connections belong to
+    the loop that opened them.
+    """
 
     config: Config
     lanes: Mapping[str, Lane]
     credentials: Mapping[str, Credentials]
+    loops: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = field(default_factory=WeakKeyDictionary)
 
     @classmethod
-    def of(cls, loaded: Config) -> _Setup:
+    def of(cls, loaded: Config, load: ProviderFactory) -> _Setup:
         if loaded.state != "memory":
             raise ConfigError(f'{loaded.source}: gateway.state: only "memory" is available in this version')
         credentials = {
-            name: Credentials([load_provider(settings) for settings in entry.settings], entry.max_concurrency)
+            name: Credentials([load(settings) for settings in entry.settings], entry.max_concurrency)
             for name, entry in loaded.providers.items()
             if entry.enabled
         }
         return cls(loaded, {lane.name: lane for lane in loaded.lanes}, credentials)
 
+    def count(self, change: int) -> None:
+        """Note that a request began or ended on the running event loop."""
+        loop = asyncio.get_running_loop()
+        self.loops[loop] = self.loops.get(loop, 0) + change
+
+    def in_flight(self, lane: Lane) -> int:
+        """How many calls to *lane* are under way."""
+        credentials = self.credentials.get(lane.provider)
+        return credentials.in_flight(lane.name) if credentials is not None else 0
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
+        for credentials in self.credentials.values():
+            await credentials.aclose()
+
 
 class AsyncGateway:
     """Draws images through whichever configured lane serves best. Use it as an async context manager, or ``aclose()`` it.
 
-    One instance serves any number of tasks, threads and event loops.
+    One instance serves any number of tasks, threads and event loops. *load* makes the adapter for a key of a provider;
+    normally it is found by the provider's kind.
     """
 
-    def __init__(self, configuration: Config, *, clock: Clock | None = None) -> None:
-        self._setup = _Setup.of(configuration)
+    def __init__(
+        self, configuration: Config, *, clock: Clock | None = None, load: ProviderFactory = load_provider
+    ) -> None:
+        self._load = load
+        self._setup = _Setup.of(configuration, load)
         self._clock = clock or Clock()
         self._states: dict[str, LaneState] = {}
-        self._retired_setups: list[_Setup] = []
+        self._replaced: list[_Setup] = []
+        self._lock = threading.Lock()
 
     @classmethod
     def from_config(cls, source: Source = None, *, clock: Clock | None = None) -> Self:
@@ -95,13 +123,16 @@ class AsyncGateway:
         request = as_request(prompt, fields)
         started = self._clock.monotonic()
         given = await anyio.to_thread.run_sync(references.load, request.images) if request.images else ()
-        setup = self._setup
-        planned = self._plan(setup, request, given)
-        if not planned.candidates:
-            raise conclusion.no_lane_error(planned, request)
-        walk = self._walk(setup, request, given, planned, started)
-        await walk.run()
-        return await self._concluded(walk, started)
+        async with self._setup_in_force() as setup:
+            planned = self._plan(setup, request, references.weights(given))
+            if not planned.candidates:
+                raise conclusion.no_lane_error(planned, request)
+            order = await _order(setup, request, given, planned, started)
+            walk = Walk(
+                order=order, credentials=setup.credentials, states=self._states, lock=self._lock, clock=self._clock
+            )
+            await walk.run()
+            return self._concluded(walk, started)
 
     def plan(self, prompt: str | ImageRequest, **fields: Any) -> Plan:
         """What :meth:`generate` would try, in order, and why the rest is left out. Makes no call and reads no file.
@@ -109,28 +140,33 @@ class AsyncGateway:
         Raises:
             InvalidRequest: the request cannot be meant.
         """
-        return self._plan(self._setup, as_request(prompt, fields), ())
+        request = as_request(prompt, fields)
+        return self._plan(self._setup, request, references.weights(request.images))
 
     def health(self) -> list[LaneHealth]:
         """How every lane is doing right now."""
-        now = self._clock.monotonic()
-        return [snapshot(self._states.get(name, LaneState()), lane, now) for name, lane in self._setup.lanes.items()]
+        return [self._health(lane) for lane in self._setup.lanes.values()]
 
     def reload(self, source: Source = None) -> None:
-        """Swap the configuration. Requests in flight finish on the old one.
+        """Swap the configuration. Requests in flight finish on the old one, whose connections are closed after the last.
+
+        What is known of a lane's health is forgotten where its provider's table has changed: a new key, a new start.
 
         Raises:
             ConfigError: the new configuration cannot be used; nothing has changed.
         """
-        new = _Setup.of(config.load(source))
-        self._retired_setups.append(self._setup)
-        self._setup = new
+        new = _Setup.of(config.load(source), self._load)
+        with self._lock:
+            old, self._setup = self._setup, new
+            self._replaced.append(old)
+            for lane in new.lanes.values():
+                if old.config.providers.get(lane.provider) != new.config.providers[lane.provider]:
+                    self._states.pop(lane.name, None)
 
     async def aclose(self) -> None:
         """Close the connections of this event loop."""
-        for setup in (*self._retired_setups, self._setup):
-            for credentials in setup.credentials.values():
-                await credentials.aclose()
+        await self._close_replaced()
+        await self._setup.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -143,7 +179,7 @@ class AsyncGateway:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.config.source}: {len(self._setup.lanes)} lanes>"
 
-    def _plan(self, setup: _Setup, request: ImageRequest, given: tuple[ReferenceImage, ...]) -> Plan:
+    def _plan(self, setup: _Setup, request: ImageRequest, weights: tuple[int, ...]) -> Plan:
         _check_provider_names(request, setup.config)
         situation = router.Situation(
             now=self._clock.monotonic(),
@@ -153,25 +189,44 @@ class AsyncGateway:
             models=setup.config.models,
             sort=setup.config.sort,
             fallback=setup.config.fallback.order,
-            references=tuple(len(image.data) for image in given),
+            references=weights,
         )
         return router.plan(request, tuple(setup.lanes.values()), situation)
 
-    def _walk(
-        self, setup: _Setup, request: ImageRequest, given: tuple[ReferenceImage, ...], planned: Plan, started: float
-    ) -> Walk:
-        seconds = float(request.deadline) if request.deadline is not None else setup.config.deadlines[request.size]
-        order = Order(
-            request=request,
-            references=given,
-            steps=tuple((setup.lanes[step.lane], step.size) for step in planned.candidates),
-            policy=setup.config.fallback,
-            deadline=started + seconds,
-            request_id=secrets.token_hex(8),
-        )
-        return Walk(order=order, credentials=setup.credentials, states=self._states, clock=self._clock)
+    def _health(self, lane: Lane) -> LaneHealth:
+        state = self._states.get(lane.name, LaneState())
+        in_flight = sum(setup.in_flight(lane) for setup in (self._setup, *self._replaced))
+        limit = self._setup.config.providers[lane.provider].max_concurrency
+        return snapshot(state, lane, self._clock.monotonic(), in_flight, limit)
 
-    async def _concluded(self, walk: Walk, started: float) -> ImageResult:
+    @asynccontextmanager
+    async def _setup_in_force(self) -> AsyncIterator[_Setup]:
+        """The setup for one request, which stays open until the request has ended."""
+        with self._lock:
+            setup = self._setup
+            setup.count(1)
+        try:
+            yield setup
+        finally:
+            with self._lock:
+                setup.count(-1)
+            if self._replaced:
+                with anyio.CancelScope(shield=True):
+                    await self._close_replaced()
+
+    async def _close_replaced(self) -> None:
+        """Close what this event loop opened for replaced configurations that none of its requests uses any more."""
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            idle = [setup for setup in self._replaced if setup.loops.get(loop) == 0]
+            for setup in idle:
+                del setup.loops[loop]
+            self._replaced = [setup for setup in self._replaced if setup.loops]
+        for setup in idle:
+            with suppress(Exception):  # a request whose images are there must not fail over old connections
+                await setup.aclose()
+
+    def _concluded(self, walk: Walk, started: float) -> ImageResult:
         elapsed = self._clock.monotonic() - started
         result = conclusion.result_of(walk, elapsed, self._clock.today())
         error = None if result else conclusion.error_of(walk)
@@ -189,9 +244,7 @@ class AsyncGateway:
         if result is None:
             assert error is not None
             raise error
-        if walk.order.request.save_to is None:
-            return result
-        return await anyio.to_thread.run_sync(saved, result, walk.order.request.save_to)
+        return result
 
 
 class Gateway:
@@ -200,8 +253,10 @@ class Gateway:
     Calls run on an event loop in a thread of its own, which starts with the first call and ends with ``close()``.
     """
 
-    def __init__(self, configuration: Config, *, clock: Clock | None = None) -> None:
-        self._gateway = AsyncGateway(configuration, clock=clock)
+    def __init__(
+        self, configuration: Config, *, clock: Clock | None = None, load: ProviderFactory = load_provider
+    ) -> None:
+        self._gateway = AsyncGateway(configuration, clock=clock, load=load)
         self._lock = threading.Lock()
         self._stack = ExitStack()
         self._running: BlockingPortal | None = None
@@ -219,8 +274,7 @@ class Gateway:
     def generate(self, prompt: str | ImageRequest, **fields: Any) -> ImageResult:
         """See :meth:`AsyncGateway.generate`."""
         request = as_request(prompt, fields)
-        result: ImageResult = self._portal().call(self._gateway.generate, request)
-        return result
+        return self._call(lambda: self._gateway.generate(request))
 
     def plan(self, prompt: str | ImageRequest, **fields: Any) -> Plan:
         """See :meth:`AsyncGateway.plan`."""
@@ -233,15 +287,20 @@ class Gateway:
     def reload(self, source: Source = None) -> None:
         """See :meth:`AsyncGateway.reload`."""
         self._gateway.reload(source)
+        with self._lock:
+            if self._running is not None:
+                self._running.call(self._gateway._close_replaced)
 
     def close(self) -> None:
         """Close the connections and end the thread. A later call starts them again."""
         with self._lock:
             if self._running is None:
                 return
-            self._running.call(self._gateway.aclose)
-            self._running = None
-            self._stack.close()
+            try:
+                self._running.call(self._gateway.aclose)
+            finally:  # Ctrl-C included: a thread left behind would keep the interpreter from ending
+                self._running = None
+                self._stack.close()
 
     def __enter__(self) -> Self:
         return self
@@ -254,11 +313,36 @@ class Gateway:
     def __repr__(self) -> str:
         return repr(self._gateway).replace("AsyncGateway", type(self).__name__)
 
+    def _call(self, function: Callable[[], Awaitable[T]]) -> T:
+        future = self._portal().start_task_soon(function)
+        try:
+            return future.result()
+        except BaseException:  # Ctrl-C while waiting: the request ends too
+            future.cancel()
+            raise
+
     def _portal(self) -> BlockingPortal:
         with self._lock:
             if self._running is None:
                 self._running = self._stack.enter_context(start_blocking_portal(name="image-gateway"))
             return self._running
+
+
+async def _order(
+    setup: _Setup, request: ImageRequest, given: tuple[ReferenceImage, ...], planned: Plan, started: float
+) -> Order:
+    request_id = secrets.token_hex(8)
+    place = request.save_to
+    seconds = float(request.deadline) if request.deadline is not None else setup.config.deadlines[request.size]
+    return Order(
+        request=request,
+        references=given,
+        steps=tuple((setup.lanes[step.lane], step.size) for step in planned.candidates),
+        policy=setup.config.fallback,
+        deadline=started + seconds,
+        request_id=request_id,
+        destination=await anyio.to_thread.run_sync(Destination, place, request_id) if place is not None else None,
+    )
 
 
 def as_request(prompt: str | ImageRequest, fields: Mapping[str, Any]) -> ImageRequest:

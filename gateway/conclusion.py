@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from gateway import money
 from gateway.chain import Tried, Walk
+from gateway.health import shut
 from gateway.plan import Exclusion, Plan
 from gateway.request import ImageRequest
 from gateway.result import Attempt, Cost, ImageResult
@@ -21,7 +22,6 @@ from providers.errors import (
     InvalidRequest,
     NoLaneAvailable,
 )
-from providers.images import GeneratedImage
 from providers.sizes import rank, tier_of
 
 _BY_THE_REQUEST = frozenset({"size", "aspect_ratio", "capability", "model", "quality", "preference", "disabled"})
@@ -34,8 +34,8 @@ class NoLaneForRequest(NoLaneAvailable, InvalidRequest):
 
 def result_of(walk: Walk, elapsed: float, today: date) -> ImageResult | None:
     """The result of a finished walk, or None if there is nothing to deliver."""
-    chosen = walk.delivered or _best_kept(walk.tried)
-    if not chosen:
+    chosen = walk.delivered
+    if not chosen or walk.unsaved is not None:
         return None
     request = walk.order.request
     images = tuple(image for tried in chosen for image in tried.outcome.images)
@@ -62,23 +62,38 @@ def result_of(walk: Walk, elapsed: float, today: date) -> ImageResult | None:
 
 def error_of(walk: Walk) -> GatewayError:
     """Why a finished walk has nothing to deliver."""
-    attempts = _attempts(walk)
-    names = [attempt.outcome for attempt in attempts]
-    kind: type[GatewayError] = AllAttemptsFailed
-    if "blocked" in names:
-        kind = ContentBlocked
-    elif names and set(names) == {"invalid"}:
-        kind = InvalidRequest
-    elif walk.out_of_time or (names and names[-1] == "timeout" and _is_over(walk)):
-        kind = DeadlineExceeded
-    elif walk.out_of_money:
-        kind = BudgetExceeded
+    kind = _kind_of(walk)
+    waits = (_wait(tried, walk) for tried in walk.tried)
     return kind(
         _sentence(kind, walk),
-        attempts=attempts,
-        images=_bought(walk.tried),
-        retry_after=min((hint for attempt in attempts if (hint := attempt.retry_after) is not None), default=None),
+        attempts=_attempts(walk),
+        images=tuple(image for tried in walk.tried for image in tried.outcome.images),
+        retry_after=min((wait for wait in waits if wait is not None), default=None),
     )
+
+
+def _kind_of(walk: Walk) -> type[GatewayError]:
+    names = [tried.attempt.outcome for tried in walk.tried]
+    if walk.unsaved is not None:
+        return GatewayError
+    if "blocked" in names:
+        return ContentBlocked
+    if names and set(names) == {"invalid"}:
+        return InvalidRequest
+    if walk.out_of_time or (names and names[-1] == "timeout" and _is_over(walk)):
+        return DeadlineExceeded
+    return BudgetExceeded if walk.out_of_money else AllAttemptsFailed
+
+
+def _wait(tried: Tried, walk: Walk) -> float | None:
+    """Seconds after which *tried*'s lane may be worth another try: its own hint, or as long as it stays shut.
+
+    A hint is worth nothing once the day's quota is used up.
+    """
+    if tried.attempt.outcome != "quota_exhausted" and tried.attempt.retry_after is not None:
+        return tried.attempt.retry_after
+    state = walk.states.get(tried.lane.name)
+    return shut(state, walk.clock.monotonic()) if state is not None else None
 
 
 def no_lane_error(plan: Plan, request: ImageRequest) -> GatewayError:
@@ -103,20 +118,6 @@ def _telling(excluded: Sequence[Exclusion]) -> list[Exclusion]:
     return (chosen or list(excluded))[:5]
 
 
-def _best_kept(tried: Iterable[Tried]) -> list[Tried]:
-    """The one attempt, of those whose images may be delivered if nothing better comes, with the largest."""
-    kept = [each for each in tried if each.verdict is not None and each.verdict.decision == "keep"]
-    return [max(kept, key=_pixels)] if kept else []
-
-
-def _pixels(tried: Tried) -> int:
-    return min(image.width * image.height for image in tried.outcome.images)
-
-
-def _bought(tried: Iterable[Tried]) -> tuple[GeneratedImage, ...]:
-    return tuple(image for each in tried for image in each.outcome.images)
-
-
 def _attempts(walk: Walk) -> tuple[Attempt, ...]:
     return tuple(tried.attempt for tried in walk.tried)
 
@@ -137,7 +138,7 @@ def _warnings(chosen: Sequence[Tried], images: int, request: ImageRequest, today
 
 
 def _is_over(walk: Walk) -> bool:
-    return walk.clock.monotonic() >= walk.order.deadline
+    return walk.order.deadline - walk.clock.monotonic() < 0.001  # timers may fire a trifle early
 
 
 def _sentence(kind: type[GatewayError], walk: Walk) -> str:
@@ -146,6 +147,7 @@ def _sentence(kind: type[GatewayError], walk: Walk) -> str:
         InvalidRequest: "every lane that was asked refused the request",
         DeadlineExceeded: "the deadline does not leave time for another attempt",
         BudgetExceeded: f"max_cost ${walk.order.request.max_cost} does not cover another attempt",
+        GatewayError: f"the images came, but could not be saved: {walk.unsaved and walk.unsaved.strerror}",
     }.get(kind, "no attempt succeeded")
     attempts = _attempts(walk)
     if not attempts:

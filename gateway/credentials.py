@@ -1,9 +1,12 @@
-"""The keys of one provider, used in turn when one is refused or exhausted."""
+"""The keys of one provider, used in turn when one is refused or exhausted, and the calls under way on them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
 import anyio
@@ -24,13 +27,24 @@ class Credentials:
 
     def __init__(self, adapters: Sequence[Provider], max_concurrency: int | None = None) -> None:
         self.adapters = tuple(adapters)
-        self._room = PerLoop(lambda: anyio.CapacityLimiter(max_concurrency or math.inf))
+        self._limiter = PerLoop(lambda: anyio.CapacityLimiter(max_concurrency or math.inf))
         self._resting = [0.0] * len(self.adapters)
+        self._under_way: Counter[str] = Counter()
+        self._lock = threading.Lock()
 
-    @property
-    def room(self) -> anyio.CapacityLimiter:
-        """To be held during a call; it belongs to the running event loop."""
-        return self._room.get()
+    @asynccontextmanager
+    async def room(self, lane: str) -> AsyncIterator[None]:
+        """To be held during a call to *lane*: waits until there is room on the running event loop."""
+        async with self._limiter.get():
+            self._count(lane, 1)
+            try:
+                yield
+            finally:
+                self._count(lane, -1)
+
+    def in_flight(self, lane: str) -> int:
+        """How many calls to *lane* are under way, on all event loops."""
+        return self._under_way[lane]
 
     def pick(self, now: float) -> int:
         """The first key that is not resting; the one that rests the shortest if all are."""
@@ -46,3 +60,7 @@ class Credentials:
         """Close every adapter."""
         for adapter in self.adapters:
             await adapter.aclose()
+
+    def _count(self, lane: str, change: int) -> None:
+        with self._lock:  # event loops in other threads count as well
+            self._under_way[lane] += change

@@ -29,6 +29,9 @@ DURATIONS_KEPT: Final = 20
 MIN_DURATIONS: Final = 3
 """Successful calls after which measured durations replace the catalogue's."""
 
+DEFAULT_SECONDS: Final = 10.0
+"""Seconds a call takes where nobody has said anything."""
+
 _BREAKER_WEIGHT: Final[Mapping[OutcomeName, int]] = {"transport": 1, "overloaded": 1, "timeout": 2, "bad_response": 2}
 
 _COOLDOWN: Final[Mapping[OutcomeName, tuple[float, float]]] = {
@@ -78,7 +81,7 @@ class LaneHealth:
     """A snapshot of a lane for people and dashboards.
 
     *until* is seconds from now until it may be tried again, None if it may be. *p50* is seconds. *limit* is how many
-    calls may be in flight at once, None for any number.
+    calls may be in flight at once, None for any number; the lanes of a provider share it.
     """
 
     lane: str
@@ -97,7 +100,7 @@ def next_state(state: LaneState, event: Event, now: float) -> LaneState:
         return state  # says nothing about the lane
     state = _decayed(state, now)
     if event.outcome in ("ok", "wrong_size", "no_image"):
-        return _after_answer(state, event)
+        return _after_answer(state, event, now)
     failed = replace(state, failures=state.failures + 1)
     if event.outcome in _COOLDOWN:
         return _cooled(failed, event, now)
@@ -116,16 +119,12 @@ def typical_seconds(state: LaneState, lane: Lane, size: Size) -> float:
     return median(measured) if len(measured) >= MIN_DURATIONS else lane.seconds.get(size, DEFAULT_SECONDS)
 
 
-DEFAULT_SECONDS: Final = 10.0
-"""Seconds a call takes where nobody has said anything."""
-
-
 def shut(state: LaneState, now: float) -> float | None:
     """Seconds until the lane may be tried again, or None if it may be now."""
     return state.shut_until - now if state.shut_until > now else None
 
 
-def snapshot(state: LaneState, lane: Lane, now: float) -> LaneHealth:
+def snapshot(state: LaneState, lane: Lane, now: float, in_flight: int = 0, limit: int | None = None) -> LaneHealth:
     """What :meth:`gateway.Gateway.health` shows of a lane."""
     until = shut(state, now)
     name: State = (
@@ -138,38 +137,49 @@ def snapshot(state: LaneState, lane: Lane, now: float) -> LaneHealth:
         until=until,
         success_rate=success_rate(state, now),
         p50=typical_seconds(state, lane, lane.sizes[-1]),
+        in_flight=in_flight,
+        limit=limit,
     )
 
 
-def _after_answer(state: LaneState, event: Event) -> LaneState:
+def _after_answer(state: LaneState, event: Event, now: float) -> LaneState:
     """The lane answered: whatever the image was worth, it is up."""
     durations = dict(state.durations)
     durations[event.size] = (*durations.get(event.size, ()), event.duration)[-DURATIONS_KEPT:]
     delivered = event.outcome == "ok"
-    return replace(
+    counted = replace(
         state,
         successes=state.successes + delivered,
         failures=state.failures + (not delivered),
         durations=durations if delivered else state.durations,
-        weight=0, opened=0, shut_until=0.0, shut_by=None, streak=0,
-    )  # fmt: skip
+    )
+    if shut(state, now) is not None:
+        return counted  # the call began before the lane was shut: it says nothing about now
+    return replace(counted, weight=0, opened=0, shut_until=0.0, shut_by=None, streak=0)
 
 
 def _cooled(state: LaneState, event: Event, now: float) -> LaneState:
     first, cap = _COOLDOWN[event.outcome]
-    streak = state.streak + 1 if state.shut_by == event.outcome else 1
+    # Calls that were under way together and meet the same limit are one occasion, not several.
+    again = shut(state, now) is None
+    streak = state.streak + again if state.shut_by == event.outcome else 1
     seconds = min(cap, first * 2.0 ** min(streak - 1, 16))
     if event.outcome == "rate_limited" and event.retry_after is not None:
         seconds = min(max(event.retry_after, HINT_RANGE[0]), HINT_RANGE[1])
-    return replace(state, shut_until=max(state.shut_until, now + seconds), shut_by=event.outcome, streak=streak)
+    return _shut_until(replace(state, streak=streak), event.outcome, now + seconds)
 
 
 def _weighed(state: LaneState, event: Event, now: float) -> LaneState:
     weight = state.weight + max(_BREAKER_WEIGHT.get(event.outcome, 1), 1 if event.billed == "no" else 2)
-    if weight < OPEN_AT:
+    if weight < OPEN_AT or shut(state, now) is not None:
         return replace(state, weight=weight)
     seconds = min(BREAKER_CAP, BREAKER_BASE * 2.0 ** min(state.opened, 16))
-    return replace(state, weight=weight, opened=state.opened + 1, shut_until=now + seconds, shut_by=event.outcome)
+    return _shut_until(replace(state, weight=weight, opened=state.opened + 1), event.outcome, now + seconds)
+
+
+def _shut_until(state: LaneState, outcome: OutcomeName, until: float) -> LaneState:
+    """*state* shut until then by *outcome*, unless something keeps it shut for longer already."""
+    return replace(state, shut_until=until, shut_by=outcome) if until > state.shut_until else state
 
 
 def _decayed(state: LaneState, now: float) -> LaneState:

@@ -9,6 +9,7 @@ from gateway.request import Reference
 from providers.errors import InvalidRequest
 from providers.facts import ImageDefect, inspect
 from providers.images import ReferenceImage
+from providers.sanitise import sanitise
 
 MAX_REFERENCE: Final = 50 * 2**20
 """Bytes of one reference: the most any catalogued upstream takes is 50 MB (OpenAI's edits)."""
@@ -23,15 +24,21 @@ def load(references: tuple[Reference, ...]) -> tuple[ReferenceImage, ...]:
     return tuple(_load(number, reference) for number, reference in enumerate(references))
 
 
+def weights(references: tuple[Reference, ...]) -> tuple[int, ...]:
+    """The bytes of each reference that is in memory; files are not looked at."""
+    held = (each.data if isinstance(each, ReferenceImage) else each for each in references)
+    return tuple(len(data) for data in held if isinstance(data, bytes))
+
+
 def _load(number: int, reference: Reference) -> ReferenceImage:
     where = f"images[{number}]"
     if isinstance(reference, Path):
-        where = f"{where} ({reference.name})"
+        where = f"{where} ({sanitise(reference.name)})"
         data = _read(where, reference)
     else:
         data = reference.data if isinstance(reference, ReferenceImage) else reference
     if len(data) > MAX_REFERENCE:
-        raise InvalidRequest(f"{where}: {len(data):,} bytes are over the limit of {MAX_REFERENCE:,}")
+        raise InvalidRequest(f"{where}: is over the limit of {MAX_REFERENCE:,} bytes")
     try:
         return ReferenceImage(data, inspect(data).mime_type)
     except ImageDefect as defect:

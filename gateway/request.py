@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import math
+import os
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -30,11 +30,16 @@ Quality = Literal["standard", "premium", "auto"]
 FallbackStep = Literal["switch", "downgrade"]
 Sort = Literal["price", "latency", "success"]
 
+MAX_COST: Final = 1_000_000
+"""USD. Above it, a budget is a slip of the pen."""
+MAX_DEADLINE: Final = 86_400
+"""Seconds: no call lasts a day."""
+
 
 def _size(value: object) -> object:
     size = parse_size(value) if isinstance(value, str) else None
     if size is None:
-        raise ValueError(f"expected one of {', '.join(SIZES)}")
+        raise ValueError("expected one of " + ", ".join(f'"{size}"' for size in SIZES))
     return size
 
 
@@ -45,14 +50,33 @@ def _ratio(text: str) -> str:
     return f"{parsed[0]}:{parsed[1]}"
 
 
-def _finite(value: object) -> object:
-    if isinstance(value, bool) or (isinstance(value, float | Decimal) and not math.isfinite(value)):
-        raise ValueError("expected a finite number")
-    return Decimal(repr(value)) if isinstance(value, float) else value  # 0.1 means a tenth, not its binary neighbour
+def _amount(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise ValueError("expected a number")
+    return Decimal(repr(float(value))) if isinstance(value, float) else Decimal(value)  # 0.1 means a tenth
 
 
-def _one_or_more(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
+def _in_order(value: object) -> object:
+    """One text or a sequence of them, as a tuple; a set has no order, and is left for the field's own type to refuse."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, bytes) else value
+
+
+def _path(value: object) -> object:
+    path = Path(value) if isinstance(value, str | os.PathLike) else value
+    if isinstance(path, Path) and "\0" in str(path):
+        raise ValueError("expected a path; a NUL character cannot be in one")
+    return path
+
+
+def _reference(number: int, image: object) -> Reference:
+    if isinstance(image, str | os.PathLike):
+        return Path(image)
+    data = image.data if isinstance(image, ReferenceImage) else image
+    if not isinstance(data, bytes):
+        raise ValueError(f"image {number + 1}: expected a path, bytes or ReferenceImage, not {type(data).__name__}")
+    return image if isinstance(image, ReferenceImage) else data
 
 
 def _sendable(text: str) -> str:
@@ -62,12 +86,14 @@ def _sendable(text: str) -> str:
 
 
 Tier = Annotated[Size, BeforeValidator(_size)]
-Amount = Annotated[Decimal, BeforeValidator(_finite), Field(gt=0)]
+Amount = Annotated[Decimal, BeforeValidator(_amount), Field(gt=0)]
 Text = Annotated[str, AfterValidator(_sendable)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_in_order)]
 
 
 class _Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True)
+    # Strict: True is no number, and a number is no text.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
     def __init__(self, **fields: Any) -> None:
         problem = ""
@@ -85,9 +111,9 @@ class ProviderPreferences(_Asked):
     *only* and *ignore* are constraints, *order* is tried first and in that order, *sort* overrides the configuration's.
     """
 
-    only: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
-    ignore: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
-    order: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
+    only: Names = ()
+    ignore: Names = ()
+    order: Names = ()
     sort: Sort | None = None
 
 
@@ -105,16 +131,16 @@ class ImageRequest(_Asked):
     images: tuple[Reference, ...] = Field(default=(), repr=False)
     size: Tier = "1K"
     aspect_ratio: Annotated[str, AfterValidator(_ratio)] | None = None
-    model: Annotated[tuple[str, ...] | None, BeforeValidator(_one_or_more)] = None
+    model: Names | None = None
     quality: Quality = "standard"
     task: str | None = None
     n: int = Field(default=1, ge=1, le=100)
     min_size: Tier | None = None
-    fallback: Annotated[tuple[FallbackStep, ...] | None, BeforeValidator(_one_or_more)] = None
-    max_cost: Amount | None = None
-    deadline: Amount | None = None
+    fallback: Annotated[tuple[FallbackStep, ...], BeforeValidator(_in_order)] | None = None
+    max_cost: Annotated[Amount, Field(le=MAX_COST)] | None = None
+    deadline: Annotated[Amount, Field(le=MAX_DEADLINE)] | None = None
     residency: str | None = None
-    providers: ProviderPreferences = ProviderPreferences()
+    providers: ProviderPreferences = Field(default=ProviderPreferences(), strict=False)
     system_instruction: Text | None = Field(default=None, repr=False)
     temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)
     top_p: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
@@ -125,7 +151,7 @@ class ImageRequest(_Asked):
     require_parameters: bool = False
     idempotency_key: str | None = None
     cache: bool | None = None
-    save_to: Path | None = None
+    save_to: Annotated[Path, BeforeValidator(_path)] | None = None
     tags: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("prompt")
@@ -138,9 +164,9 @@ class ImageRequest(_Asked):
     @field_validator("images", mode="before")
     @classmethod
     def _as_references(cls, images: object) -> object:
-        if isinstance(images, str | bytes | Path | ReferenceImage) or not isinstance(images, Sequence):
+        if isinstance(images, str | bytes) or not isinstance(images, Sequence):
             raise ValueError("expected a sequence of paths, bytes or ReferenceImage; put a single one in a list")
-        return tuple(Path(image) if isinstance(image, str) else image for image in images)
+        return tuple(_reference(number, image) for number, image in enumerate(images))
 
     @field_validator("model")
     @classmethod
@@ -152,10 +178,10 @@ class ImageRequest(_Asked):
     @model_validator(mode="after")
     def _consistent(self) -> ImageRequest:
         if self.min_size is not None and rank(self.min_size) > rank(self.size):
-            raise ValueError(f"min_size {self.min_size} is above size {self.size}")
+            raise ValueError(f"min_size: {self.min_size} is above size {self.size}; lower it, or raise size")
         if self.idempotency_key is not None or self.cache:
             name = "cache" if self.cache else "idempotency_key"
-            raise ValueError(f"{name} is not available in this version: leave it out")
+            raise ValueError(f"{name}: not available in this version; leave it out")
         return self
 
     def parameters(self) -> dict[str, Any]:
@@ -173,11 +199,12 @@ def _explain(error: ValidationError, known: tuple[str, ...]) -> str:
 
 
 def _sentence(place: tuple[int | str, ...], kind: str, message: str, known: tuple[str, ...]) -> str:
-    field = ".".join(str(part) for part in place[:1])
+    field = str(place[0]) if place else ""
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(field, known, n=1, cutoff=0.0)
         return f"{field}: there is no such field; did you mean {near[0]}?"
     if kind == "missing":
         return f"{field}: required"
     text = message.removeprefix("Value error, ").replace("Input should be", "expected")
+    text = text.replace("a valid integer", "an integer").replace("a valid", "a")
     return f"{field}: {text}" if field else text

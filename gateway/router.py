@@ -57,12 +57,11 @@ def plan(request: ImageRequest, lanes: Sequence[Lane], situation: Situation) -> 
             usable.append(lane)
         else:
             excluded.append(exclusion)
-    ordered = _ordered(usable, request, sizes, situation)
-    steps = _steps(ordered, request, sizes, situation)
+    steps = _steps(usable, request, sizes, situation)
     return Plan(
         tuple(_candidate(lane, size, situation) for lane, size in steps),
         tuple(excluded),
-        tuple(warning for lane in ordered[:1] for warning in lane_warnings(lane, request, situation.today)),
+        tuple(warning for lane, _ in steps[:1] for warning in lane_warnings(lane, request, situation.today)),
     )
 
 
@@ -146,13 +145,11 @@ def _another_quality(lane: Lane, request: ImageRequest, situation: Situation) ->
         return "a legacy model is taken only when it is named"
     if request.quality == "premium" and lane.lane_class != "premium":
         return f"the request asks for premium, the lane is {lane.lane_class}"
-    if request.quality == "auto" and lane.lane_class == "premium":
-        return "quality auto starts on the standard class"
     return ""
 
 
 def _not_released(lane: Lane, request: ImageRequest, situation: Situation) -> str:
-    early = lane.vendor_host and lane.released is not None and situation.today < lane.released
+    early = lane.released is not None and situation.today < lane.released
     return f"released on {lane.released}" if early else ""
 
 
@@ -169,7 +166,7 @@ def _refused_country(lane: Lane, request: ImageRequest, situation: Situation) ->
 
 
 def _elsewhere(lane: Lane, request: ImageRequest, situation: Situation) -> str:
-    if request.residency is None or lane.residency == request.residency:
+    if request.residency is None or (lane.residency and lane.residency.lower() == request.residency.lower()):
         return ""
     return f"promises {lane.residency or 'no place'} of processing, not {request.residency}"
 
@@ -224,51 +221,51 @@ def _affordable(lane: Lane, size: Size, request: ImageRequest) -> bool:
     return request.max_cost is None or money.price(lane, size) * request.n <= request.max_cost
 
 
-def _ordered(lanes: list[Lane], request: ImageRequest, sizes: tuple[Size, ...], situation: Situation) -> list[Lane]:
-    sort = request.providers.sort or situation.sort
-    order = request.providers.order
-
-    def key(lane: Lane) -> tuple[object, ...]:
-        size = next(size for size in sizes if size in lane.sizes)
-        wished = order.index(lane.provider) if lane.provider in order else len(order)
-        return (_model_rank(lane, request), wished, *_by(sort, lane, size, situation), lane.name)
-
-    return sorted(lanes, key=key)
-
-
-def _model_rank(lane: Lane, request: ImageRequest) -> int:
-    """The place of the lane's model in the request's order of preference."""
-    names = request.model or ()
-    return next((place for place, name in enumerate(names) if lane.answers_to(name)), len(names))
-
-
-def _by(sort: Sort, lane: Lane, size: Size, situation: Situation) -> tuple[Decimal | float, ...]:
-    state = situation.state(lane)
-    rate = success_rate(state, situation.now)
-    cost: Decimal | float = money.expected_cost(lane, size, rate)
-    seconds = typical_seconds(state, lane, size)
-    keys = {"price": (cost, seconds, -rate), "latency": (seconds, cost, -rate), "success": (-rate, cost, seconds)}
-    return keys[sort]
-
-
 def _steps(
-    lanes: list[Lane], request: ImageRequest, sizes: tuple[Size, ...], situation: Situation
+    lanes: Sequence[Lane], request: ImageRequest, sizes: tuple[Size, ...], situation: Situation
 ) -> list[tuple[Lane, Size]]:
     """Lanes and sizes in the order in which the chain gives way."""
     order = request.fallback if request.fallback is not None else situation.fallback
-    pairs = [
-        (lane, size)
-        for size in sizes
-        for lane in lanes
-        if size in lane.sizes and _affordable(lane, size, request)
-    ]  # fmt: skip
-    if not pairs:
-        return []
-    if "switch" not in order:
-        return [pair for pair in pairs if pair[0] is pairs[0][0]]
-    if order[0] == "downgrade":
-        return sorted(pairs, key=lambda pair: lanes.index(pair[0]))
-    return pairs
+    served = {lane.name: [size for size in sizes if _serves(lane, size, request)] for lane in lanes}
+
+    def key(lane: Lane, size: Size) -> tuple[object, ...]:
+        largest = served[lane.name][0]
+        if order[:1] == ("switch",):
+            return -rank(size), *_wish(lane, request), *_rating(lane, size, request, situation)
+        return *_wish(lane, request), -rank(largest), *_rating(lane, largest, request, situation), -rank(size)
+
+    steps = sorted(((lane, size) for lane in lanes for size in served[lane.name]), key=lambda step: key(*step))
+    return steps if "switch" in order else [step for step in steps if step[0] is steps[0][0]]
+
+
+def _serves(lane: Lane, size: Size, request: ImageRequest) -> bool:
+    return size in lane.sizes and _affordable(lane, size, request)
+
+
+def _wish(lane: Lane, request: ImageRequest) -> tuple[int, int, bool]:
+    """Where the caller's own preferences put a lane: by model, by provider, and by class for quality ``"auto"``."""
+    models, providers = request.model or (), request.providers.order
+    model = next((place for place, name in enumerate(models) if lane.answers_to(name)), len(models))
+    provider = providers.index(lane.provider) if lane.provider in providers else len(providers)
+    premium = request.quality == "auto" and request.model is None and lane.lane_class == "premium"
+    return model, provider, premium  # auto starts on the standard class
+
+
+def _rating(
+    lane: Lane, size: Size, request: ImageRequest, situation: Situation
+) -> tuple[Decimal | float, Decimal | float, float, str]:
+    """What decides between lanes that the caller likes equally."""
+    state = situation.state(lane)
+    rate = success_rate(state, situation.now)
+    cost = money.expected_cost(lane, size, rate)
+    seconds = typical_seconds(state, lane, size)
+    match request.providers.sort or situation.sort:
+        case "price":
+            return cost, seconds, -rate, lane.name
+        case "latency":
+            return seconds, cost, -rate, lane.name
+        case "success":
+            return -rate, cost, seconds, lane.name
 
 
 def _candidate(lane: Lane, size: Size, situation: Situation) -> Candidate:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import binascii
-import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Final
 
 import pybase64
 
 from providers.extraction import MARKER_LENGTH
-from providers.facts import ImageDefect, inspect
+from providers.facts import ImageDefect, inspect, sniff
 from providers.images import GeneratedImage
 from providers.outcome import Billed, Outcome, OutcomeName, Part, Usage
 from providers.sanitise import sanitise
@@ -26,13 +24,23 @@ _BLOCKING: Final = frozenset(
 )  # fmt: skip
 """Finish and block reasons that are a verdict on the content, without their ``IMAGE_`` forms."""
 
+_AMOUNT: Final = re.compile(r"[0-9]{0,9}\.?[0-9]{1,40}(?:e[+-]?[0-9]{1,3})?", re.ASCII | re.IGNORECASE)
+"""Money as upstreams write it; Decimal() would take digits of other scripts and underscores."""
+
+_TAILS: Final = {"image/png": b"IEND\xaeB`\x82", "image/jpeg": b"\xff\xd9"}
+"""What a whole image ends with, by its media type."""
+_TAIL_ROOM: Final = 1024
+"""Bytes from the end in which that has to stand: programs append a little to images."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
     """One piece of an answer as the upstream gave it, in its order.
 
     *data* is the image's bytes, *defect* why there are none although there should be, *url* where to fetch them.
-    *thought* marks what the model only thought: it is not part of the answer.
+    *thought* marks what the model only thought: it is not part of the answer. *words* is the text of a link that may as
+    well be no more than a part of the sentence. *choice* is the number of the alternative answer the piece belongs to,
+    *place* where in that answer it stood.
     """
 
     text: str | None = None
@@ -41,6 +49,9 @@ class Piece:
     defect: str | None = None
     signature: str | None = field(default=None, repr=False)
     thought: bool = False
+    words: str | None = None
+    choice: int = 0
+    place: str = ""
 
     @property
     def is_image(self) -> bool:
@@ -52,8 +63,9 @@ class Piece:
 class Reply:
     """A 200 answer as read from its wire, before its images are looked at.
 
-    *reason* is the upstream's finish or block reason, *message* its explanation. *unbilled* is set where the wire itself
-    says that nothing is charged. *drafts* tells that images in a row are drafts of one.
+    *reason* is the upstream's finish or block reason, *message* its explanation. *blocked* is set where the wire itself
+    says that the content was refused, whatever the reason is called, *unbilled* where it says that nothing is charged.
+    *drafts* tells that images in a row are drafts of one.
     """
 
     pieces: tuple[Piece, ...] = ()
@@ -61,6 +73,7 @@ class Reply:
     reported_cost: Decimal | None = None
     reason: str = ""
     message: str = ""
+    blocked: bool = False
     unbilled: bool = False
     drafts: bool = False
 
@@ -68,29 +81,31 @@ class Reply:
 def conclude(reply: Reply) -> Outcome:
     """The outcome of a 200 answer whose pieces are the final ones, with their linked images fetched."""
     parts: list[Part] = []
-    defects: list[str] = []
+    defects: list[tuple[str, bool]] = []
     for piece in reply.pieces:
         try:
-            parts.append(_part(piece))
+            part = _part(piece)
         except ImageDefect as defect:
-            defects.append(str(defect))
+            defects.append((str(defect), _is_cut(piece)))
+        else:
+            parts += [] if part.image and part.image in (other.image for other in parts) else [part]
     outcome = Outcome(name="ok", billed="yes", parts=tuple(parts), usage=reply.usage, reported_cost=reply.reported_cost)
-    if outcome.images:
-        return outcome
-    return _without_image(reply, outcome, defects)
+    return outcome if outcome.images else _without_image(reply, outcome, defects)
 
 
 def final_pieces(reply: Reply) -> list[Piece]:
-    """The pieces that are the answer: without thoughts, without repeated images, and without drafts.
+    """The pieces that are the answer: without thoughts, without what is said twice, and without drafts.
 
     Models show drafts as ordinary images one after the other, so of images in a row the last one counts; images with
-    text between them are each an answer of their own.
+    text between them are each an answer of their own. Next to the bytes of an image, links in the text are text.
     """
+    shown = any(piece.data is not None for piece in reply.pieces)
     kept: list[Piece] = []
-    for piece in reply.pieces:
+    for given in reply.pieces:
+        piece = replace(given, text=given.words, url=None) if shown and given.words else given
         if piece.thought or _is_repeated(piece, kept):
             continue
-        if reply.drafts and kept and piece.is_image and kept[-1].is_image:
+        if reply.drafts and kept and piece.is_image and kept[-1].is_image and kept[-1].choice == piece.choice:
             kept.pop()
         kept.append(piece)
     return kept
@@ -109,7 +124,7 @@ def image_piece(
         encoded = pybase64.b64encode_as_string(begun).rstrip("=") + encoded[MARKER_LENGTH:]
     try:
         return Piece(data=_decode(encoded), signature=signature, thought=thought)
-    except binascii.Error:
+    except ValueError:
         return Piece(defect="the image is not whole base64", signature=signature, thought=thought)
 
 
@@ -120,18 +135,17 @@ def blocks(reason: str) -> bool:
 
 def count(value: object) -> int | None:
     """*value* if it is a sane number of tokens, else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return int(value) if 0 <= value <= 10**9 else None
+    return int(value) if 0 <= value <= 10**9 else None  # as NaN is not, nor infinity
 
 
 def money(value: object) -> Decimal | None:
     """*value* as USD if it is a sane amount, else None."""
-    try:
-        usd = Decimal(str(value)) if isinstance(value, int | float | str) and not isinstance(value, bool) else None
-    except ArithmeticError:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    return usd if usd is not None and usd.is_finite() and 0 <= usd <= 1000 else None
+    written = _AMOUNT.fullmatch(str(value))
+    return Decimal(written[0]) if written and Decimal(written[0]) <= 1000 else None
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
@@ -160,12 +174,24 @@ def _part(piece: Piece) -> Part:
     return Part(image=image, signature=piece.signature)
 
 
-def _without_image(reply: Reply, outcome: Outcome, defects: list[str]) -> Outcome:
-    name: OutcomeName = "blocked" if blocks(reply.reason) else "bad_response" if defects else "no_image"
+def _is_cut(piece: Piece) -> bool:
+    """Whether the defective image of *piece* may be whole at the upstream: its base64 or its bytes end early."""
+    if piece.data is None:
+        return piece.url is None
+    mime_type = sniff(piece.data)
+    if mime_type == "image/webp":
+        return int.from_bytes(piece.data[4:8], "little") > len(piece.data) - 8
+    return mime_type is not None and _TAILS[mime_type] not in piece.data[-_TAIL_ROOM:]
+
+
+def _without_image(reply: Reply, outcome: Outcome, defects: list[tuple[str, bool]]) -> Outcome:
+    blocked = reply.blocked or blocks(reply.reason)
+    name: OutcomeName = "blocked" if blocked else "bad_response" if defects else "no_image"
     billed: Billed = "no" if reply.unbilled or _NOT_CHARGED.search(reply.message) else "yes"
-    if name == "bad_response":
+    if name == "bad_response" and any(cut for _, cut in defects):
         billed = "maybe"
-    said = ": ".join(part for part in (reply.reason, reply.message or outcome.text, *defects[:1]) if part)
+    why = [why for why, _ in defects[:1]]
+    said = ": ".join(part for part in (reply.reason, reply.message or outcome.text, *why) if part)
     return Outcome(
         name=name, billed=billed, parts=outcome.parts, usage=outcome.usage, reported_cost=outcome.reported_cost,
         detail=sanitise(said or "the answer holds no image"),
@@ -173,8 +199,12 @@ def _without_image(reply: Reply, outcome: Outcome, defects: list[str]) -> Outcom
 
 
 def _is_repeated(piece: Piece, kept: Sequence[Piece]) -> bool:
-    """Whether the answer holds *piece* already: relays say the same in two places."""
-    return any((piece.text, piece.data, piece.url) == (other.text, other.data, other.url) for other in kept)
+    """Whether the answer holds *piece* already: relays say the same in two places. In one place words may recur."""
+    return any(
+        (piece.text, piece.data, piece.url) == (other.text, other.data, other.url)
+        for other in kept
+        if piece.is_image or other.place != piece.place
+    )
 
 
 def _decode(encoded: str) -> bytes:

@@ -10,62 +10,93 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from providers.answers import mapping, objects
 from providers.json_body import MISSING, parse
 
-_EVENT_STREAM: Final = re.compile(rb"\s*(?:data|event|id|retry)?:")
+_EVENT_STREAM: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry)?:")
+_WHOLE_LINE: Final = re.compile(rb"\s*|:.*|data: *\[DONE\]\s*")
+_PAGE: Final = re.compile(r"<(?:!doctype\s+html|html|head|body|script|title|center|h1)\b", re.IGNORECASE)
+_PAGE_ROOM: Final = 4000
+"""Bytes in which a page has to show that it is one, and of a text that are read."""
 _FINAL_IMAGES: Final = ("image_generation.completed", "image_edit.completed")
 
 
 def document_of(body: bytes) -> Any:
-    """The JSON in *body*, or ``MISSING``. A list of one object, as some relays wrap answers, counts as the object."""
+    """The JSON in *body*, or ``MISSING``.
+
+    A list of one object, as some relays wrap answers, counts as the object, an empty one as an empty object.
+    """
     document = parse(body)
-    if document is MISSING and _EVENT_STREAM.match(body):
+    if document is MISSING and _EVENT_STREAM.match(body) and not _is_cut(body):
         return joined(list(events(body)))
-    if isinstance(document, list) and len(document) == 1:
-        return document[0]
-    return joined(document) if isinstance(document, list) and document else document
+    if isinstance(document, list) and len(document) < 2:
+        return document[0] if document else {}
+    return joined(document) if isinstance(document, list) else document
 
 
 def events(body: bytes) -> Iterator[Mapping[str, Any]]:
     """The JSON objects of a stream of server-sent events."""
-    for block in re.split(rb"\r?\n\r?\n|\r\r", body):
-        lines = (line.removeprefix(b"data:").lstrip() for line in block.splitlines() if line.startswith(b"data:"))
-        document = parse(b"\n".join(lines))
-        if isinstance(document, Mapping):
-            yield document
+    for block in re.split(rb"\r?\n\r?\n|\r\r", body.removeprefix(b"\xef\xbb\xbf")):
+        lines = [_data(line) for line in block.splitlines() if line.startswith(b"data:")]
+        whole = parse(b"\n".join(lines))
+        # Some leave out the blank line between events.
+        documents = map(parse, lines) if whole is MISSING else [whole]
+        yield from (document for document in documents if isinstance(document, Mapping))
+
+
+def is_page(body: bytes) -> bool:
+    """Whether *body* is an HTML page."""
+    text = body[:_PAGE_ROOM].decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
+    return text.startswith("<") and bool(_PAGE.search(text))
+
+
+def prose(body: bytes) -> str:
+    """What *body* says if it is neither JSON nor a page."""
+    is_json = body.lstrip()[:1] in (b"{", b"[", b'"')
+    return "" if is_json or is_page(body) else body[:_PAGE_ROOM].decode("utf-8", "replace")
 
 
 def joined(chunks: list[Any]) -> Any:
     """What *chunks* of one answer amount to: the first error among them, else their contents in order."""
-    objects = [chunk for chunk in chunks if isinstance(chunk, Mapping)]
-    if not objects:
+    chunks = objects(chunks)
+    if not chunks:
         return MISSING
-    failed = next((chunk for chunk in objects if chunk.get("error")), None)
+    failed = next((chunk for chunk in chunks if chunk.get("error")), None)
     if failed is not None:
         return failed
-    if any("candidates" in chunk or "promptFeedback" in chunk for chunk in objects):
-        return _candidates(objects)
-    if any(chunk.get("type") in _FINAL_IMAGES for chunk in objects):
-        return _images(objects)
-    return _choices(objects)
+    if any("candidates" in chunk or "promptFeedback" in chunk for chunk in chunks):
+        return _candidates(chunks)
+    if any(chunk.get("type") in _FINAL_IMAGES for chunk in chunks):
+        return _images(chunks)
+    return _choices(chunks)
+
+
+def _is_cut(body: bytes) -> bool:
+    """Whether a stream of events stops in the middle of a line: what was to come after it is not known."""
+    last = re.split(rb"[\r\n]", body)[-1]
+    return not _WHOLE_LINE.fullmatch(last) and parse(_data(last)) is MISSING
+
+
+def _data(line: bytes) -> bytes:
+    return line.removeprefix(b"data:").lstrip()
 
 
 def _candidates(chunks: list[Mapping[str, Any]]) -> dict[str, Any]:
     """Google's chunks: parts add up, everything else is last said last."""
     whole = _merged(chunks)
-    candidates = [candidate for chunk in chunks for candidate in _list(chunk.get("candidates"))]
+    candidates = [candidate for chunk in chunks for candidate in objects(chunk.get("candidates"))]
     if candidates:
-        parts = [part for candidate in candidates for part in _list(_dict(candidate.get("content")).get("parts"))]
+        parts = [part for candidate in candidates for part in _list(mapping(candidate.get("content")).get("parts"))]
         whole["candidates"] = [{**_merged(candidates), "content": {"role": "model", "parts": parts}}]
     return whole
 
 
 def _choices(chunks: list[Mapping[str, Any]]) -> dict[str, Any]:
     """Chat chunks: texts are joined, lists of images and parts add up."""
-    choices = [choice for chunk in chunks for choice in _list(chunk.get("choices"))[:1]]
+    choices = [choice for chunk in chunks for choice in objects(chunk.get("choices"))[:1]]
     if not choices:
         return _merged(chunks)
-    deltas = [_dict(choice.get("delta", choice.get("message"))) for choice in choices]
+    deltas = [mapping(choice.get("delta", choice.get("message"))) for choice in choices]
     message: dict[str, Any] = _merged(deltas)
     texts = [delta["content"] for delta in deltas if isinstance(delta.get("content"), str)]
     parts = [part for delta in deltas for part in _list(delta.get("content"))]
@@ -83,16 +114,12 @@ def _images(chunks: list[Mapping[str, Any]]) -> dict[str, Any]:
     return {**_merged(final), "data": final}
 
 
-def _merged(objects: list[Any]) -> dict[str, Any]:
-    """The objects' keys, each with the last value that says something."""
+def _merged(items: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """The keys of all objects, each with the last value that says something."""
     whole: dict[str, Any] = {}
-    for each in objects:
-        whole.update({key: value for key, value in _dict(each).items() if value not in (None, "") or key not in whole})
+    for each in items:
+        whole.update({key: value for key, value in each.items() if value not in (None, "") or key not in whole})
     return whole
-
-
-def _dict(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _list(value: Any) -> list[Any]:

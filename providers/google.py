@@ -28,6 +28,7 @@ from providers.transport import http_client, unused_sync_client
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
     from google.genai import Client, types
+    from google.genai.client import DebugConfig
 
 DEVELOPER_URL: Final = "https://generativelanguage.googleapis.com"
 DEVELOPER_VERSION: Final = "v1beta"
@@ -138,6 +139,7 @@ class GoogleProvider(_GenAIProvider):
         key = self._settings.api_key
         return Client(
             vertexai=False,
+            debug_config=_no_replays(),
             api_key="-" if key is None or self._auth() else key.reveal(),
             http_options=_http_options(self._settings, base_url, version, carrier),
         )
@@ -182,12 +184,15 @@ class VertexProvider(_GenAIProvider):
         options = _http_options(self._settings, base_url, version, carrier)
         key = self._settings.api_key
         if key is not None:
-            return Client(vertexai=True, api_key=key.reveal(), http_options=options)
+            return Client(
+                vertexai=True, api_key=key.reveal(), debug_config=_no_replays(), http_options=options
+            )
         return Client(
             vertexai=True,
             project=option(self._settings, "project"),
             location=location,
             credentials=self._credentials,
+            debug_config=_no_replays(),
             http_options=options,
         )
 
@@ -239,6 +244,13 @@ def _http_options(
         httpx_async_client=client,
         retry_options=types.HttpRetryOptions(attempts=1),
     )
+
+
+def _no_replays() -> DebugConfig:
+    """Whatever GOOGLE_GENAI_CLIENT_MODE says: calls are made, not replayed or recorded."""
+    from google.genai.client import DebugConfig
+
+    return DebugConfig(client_mode=None)
 
 
 def _address(settings: ProviderSettings, default_url: str, default_version: str) -> tuple[str, str]:

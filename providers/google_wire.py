@@ -7,24 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 from providers.answers import Piece, Reply, count, image_piece, mapping, objects, string
-from providers.documents import document_of
 from providers.exchange import Exchange
-from providers.failures import broken, classify, read_error
+from providers.failures import answer_of
 from providers.links import pieces_of
 from providers.outcome import Outcome, Usage
 
 
 def read(exchange: Exchange) -> Reply | Outcome:
     """The answer to a ``generateContent`` call, or the outcome of a call that has none."""
-    if exchange.failure is not None or exchange.status is None:
-        return broken(exchange)
-    error = read_error(exchange)
-    if error is not None:
-        return classify(exchange, error)
-    document = document_of(exchange.body)
-    if not isinstance(document, Mapping):
-        return Outcome(name="bad_response", billed="maybe", detail="the answer is not a JSON object")
-    return reply_of(document, exchange.images)
+    document = answer_of(exchange)
+    return document if isinstance(document, Outcome) else reply_of(document, exchange.images)
 
 
 def reply_of(document: Mapping[str, Any], images: Mapping[str, bytes]) -> Reply:
@@ -36,10 +28,13 @@ def reply_of(document: Mapping[str, Any], images: Mapping[str, bytes]) -> Reply:
     finish = string(_either(candidate, "finishReason", "finish_reason"))
     said = _either(feedback, "blockReasonMessage", "block_reason_message") if block else None
     return Reply(
-        pieces=tuple(piece for each in candidates for piece in _pieces(each, images)),
+        pieces=tuple(
+            replace(piece, choice=number) for number, each in enumerate(candidates) for piece in _pieces(each, images)
+        ),
         usage=_usage(mapping(_either(document, "usageMetadata", "usage_metadata"))),
         reason=block or ("" if finish == "STOP" else finish),
         message=string(said or _either(candidate, "finishMessage", "finish_message")),
+        blocked=bool(block),
         unbilled=bool(block),  # a prompt that was blocked was not drawn
         drafts=True,
     )

@@ -24,20 +24,16 @@ def retry_after(headers: Mapping[str, str], retry_delay: str | None = None) -> f
     lower = {name.lower(): value for name, value in headers.items()}
     hints = (
         _seconds((retry_delay or "").removesuffix("s")),
-        _scaled(_seconds(lower.get("retry-after-ms", "")), 0.001),
+        _seconds(lower.get("retry-after-ms", ""), unit=0.001),
         _seconds(lower.get("retry-after", "")),
         _between(lower.get("date", ""), lower.get("retry-after", "")),
     )
     return next((hint for hint in hints if hint is not None), None)
 
 
-def _seconds(text: str) -> float | None:
+def _seconds(text: str, unit: float = 1.0) -> float | None:
     # float() would take nan, inf, 1e309 and digits of other scripts.
-    return _sane(float(text)) if _DURATION.fullmatch(text.strip()) else None
-
-
-def _scaled(value: float | None, factor: float) -> float | None:
-    return None if value is None else value * factor
+    return _sane(float(text) * unit) if _DURATION.fullmatch(text.strip()) else None
 
 
 def _between(start: str, end: str) -> float | None:

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from providers.answers import Piece, Reply, image_piece, mapping, objects, string
-from providers.documents import document_of
 from providers.exchange import Exchange
-from providers.failures import broken, classify, read_error
+from providers.failures import answer_of
 from providers.outcome import Outcome
 from providers.request import UpstreamRequest
 
@@ -29,15 +28,8 @@ def body(request: UpstreamRequest) -> dict[str, Any]:
 
 def read(exchange: Exchange) -> Reply | Outcome:
     """The answer to a ``:predict`` call, or the outcome of a call that has none."""
-    if exchange.failure is not None or exchange.status is None:
-        return broken(exchange)
-    error = read_error(exchange)
-    if error is not None:
-        return classify(exchange, error)
-    document = document_of(exchange.body)
-    if not isinstance(document, Mapping):
-        return Outcome(name="bad_response", billed="maybe", detail="the answer is not a JSON object")
-    return reply_of(document, exchange.images)
+    document = answer_of(exchange)
+    return document if isinstance(document, Outcome) else reply_of(document, exchange.images)
 
 
 def reply_of(document: Mapping[str, Any], images: Mapping[str, bytes]) -> Reply:
@@ -53,5 +45,8 @@ def reply_of(document: Mapping[str, Any], images: Mapping[str, bytes]) -> Reply:
 
 def _pieces(prediction: Mapping[str, Any], images: Mapping[str, bytes]) -> Iterator[Piece]:
     encoded = string(mapping(prediction.get("image", prediction)).get("bytesBase64Encoded"))
+    bucket = string(prediction.get("gcsUri"))
     if encoded:
         yield image_piece(encoded, images)
+    elif bucket:  # nothing that can be fetched without an account: the outcome says so
+        yield Piece(url=bucket)

@@ -12,8 +12,8 @@ MISSING: Final = object()
 def parse(body: bytes) -> Any:
     """The document in *body*, or ``MISSING`` if it is not one JSON document in UTF-8.
 
-    A byte-order mark is forgiven; trailing garbage, NaN tricks, a nesting beyond the parser's limit and integers of
-    thousands of digits are not: they make the document missing.
+    A byte-order mark is forgiven, and NaN and Infinity are numbers. Trailing garbage, a nesting beyond the parser's
+    limit and integers of thousands of digits make the document missing.
     """
     try:
         return from_json(body.removeprefix(b"\xef\xbb\xbf"), allow_inf_nan=True)

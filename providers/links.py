@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 from providers.answers import Piece, image_piece
 
@@ -16,6 +16,9 @@ _PICTURE: Final = re.compile(
     re.IGNORECASE,
 )
 """A picture in markdown, a link to one, a data URI, or an address that ends like a picture's."""
+
+_ASKED: Final = frozenset({"input", "inputs", "request", "messages", "prompt", "instances", "contents"})
+"""Keys under which an upstream may repeat what it was asked, reference images included."""
 
 _LONE_URL: Final = re.compile(r"\s*(https?://[^\s<>\"']+)\s*")
 
@@ -31,7 +34,25 @@ def pieces_of(text: str, images: Mapping[str, bytes]) -> Iterator[Piece]:
         if text[position : found.start()].strip():
             yield Piece(text=text[position : found.start()])
         target = next(group for group in found.groups() if group)
-        yield image_piece(target, images) if target[:5].lower() == "data:" else Piece(url=target)
+        words = None if found["embedded"] else found[0]
+        yield image_piece(target, images) if target[:5].lower() == "data:" else Piece(url=target, words=words)
         position = found.end()
     if text[position:].strip():
         yield Piece(text=text[position:])
+
+
+def pieces_anywhere(value: Any, images: Mapping[str, bytes]) -> Iterator[Piece]:
+    """The images that stand anywhere in an answer of a shape nobody has told us, in order; *images* by marker."""
+    if isinstance(value, str) and value.rpartition(",")[2] in images:
+        yield image_piece(value, images)
+    elif isinstance(value, Mapping) and not _is_preliminary(value):
+        for key, each in value.items():
+            yield from () if key in _ASKED else pieces_anywhere(each, images)
+    elif isinstance(value, list):
+        for each in value:
+            yield from pieces_anywhere(each, images)
+
+
+def _is_preliminary(item: Mapping[str, Any]) -> bool:
+    """Whether *item* is a thought or a preview."""
+    return item.get("thought") is True or "partial" in str(item.get("type"))

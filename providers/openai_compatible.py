@@ -105,15 +105,18 @@ class OpenAICompatibleProvider:
         from openai import AsyncOpenAI
 
         key = self._settings.api_key.reveal() if self._settings.api_key else "-"
+        headers = {**_auth_headers(self._settings.auth, key), **self._settings.headers}
         client = AsyncOpenAI(
             api_key=key,
             admin_api_key="",
             base_url=self._settings.base_url or DEFAULT_BASE_URL,
-            default_headers={**_auth_headers(self._settings.auth, key), **self._settings.headers},
+            default_headers=headers,
             http_client=http_client(self._settings.proxy),
             max_retries=0,  # one call, one bill
         )
-        client.organization = client.project = None  # from the environment: none of a relay's business
+        # OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS of the environment are none of a relay's business.
+        client.organization = client.project = None
+        client._custom_headers = headers
         return client
 
 

@@ -13,26 +13,34 @@ MAX_DETAIL: Final = 200
 """Characters an attempt's detail may have (the public contract's figure)."""
 
 _KEY_SHAPES: Final = re.compile(
-    r"(?:sk|gw|pk|rk)-[\w*-]{6,}|AIza[\w*-]{10,}|ya29\.[\w.*-]{10,}|(?i:bearer)\s+[\w.~+/=*-]{8,}"
+    r"(?<![A-Za-z])(?:sk|gw|pk|rk)-[\w*-]{6,}|AIza[\w*-]{10,}|ya29\.[\w.*-]{10,}|(?i:bearer)\s+[\w.~+/=*-]{8,}"
 )
+_UNPRINTABLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _BASE64_RUN: Final = re.compile(r"[A-Za-z0-9+/_-]{120,}={0,2}")
 
 
 def sanitise(text: object, secrets: Iterable[Secret] = (), limit: int = MAX_DETAIL) -> str:
     """*text* as one printable line of at most *limit* characters.
 
-    Occurrences of *secrets* and whatever looks like a key are replaced; control, escape and bidirectional characters
-    become spaces; long base64 runs are cut out.
+    Line breaks become spaces; control, escape and bidirectional characters are taken out; then occurrences of *secrets*
+    and whatever looks like a key are replaced, and long base64 runs are cut out.
     """
-    line = str(text)[: 20 * limit]
-    for secret in secrets:
-        if secret.reveal():
-            line = line.replace(secret.reveal(), "[key]")
-    line = _BASE64_RUN.sub("[base64]", _KEY_SHAPES.sub("[key]", line))
-    line = " ".join("".join(_printable(character) for character in line).split())
+    keys = [key for key in (_printable(secret.reveal()) for secret in secrets) if key]
+    room = 20 * limit
+    line = _printable(str(text)[: room + 2 * max(map(len, keys), default=0)])
+    for key in keys:
+        line = re.sub("\n*".join(map(re.escape, key)), "[key]", line)
+    line = _BASE64_RUN.sub("[base64]", _KEY_SHAPES.sub("[key]", line[:room]))
+    line = " ".join(line.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def _printable(character: str) -> str:
-    """*character*, or a space for anything that moves a cursor, hides, or reorders text."""
-    return " " if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"} else character
+def _printable(text: str) -> str:
+    """*text* with every kind of line break and tab as a newline, and without what else moves a cursor or hides text."""
+    return "".join(map(_printable_character, text))
+
+
+def _printable_character(character: str) -> str:
+    if unicodedata.category(character) not in _UNPRINTABLE:
+        return character
+    return "\n" if character.isspace() else ""

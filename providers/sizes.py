@@ -60,8 +60,8 @@ def ratio_matches(width: int, height: int, ratio: str) -> bool:
     parsed = parse_ratio(ratio)
     if parsed is None or not height:
         return False
-    asked = parsed[0] / parsed[1]
-    return abs(width / height - asked) <= RATIO_TOLERANCE * asked
+    across, down = width * parsed[1], height * parsed[0]
+    return abs(across - down) <= RATIO_TOLERANCE * down
 
 
 def _is_count(text: str) -> bool:

@@ -50,8 +50,20 @@ def litellm(google: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iter
     settings = {"model_list": models, "general_settings": {"master_key": MASTER_KEY}}
     config.write_text(json.dumps(settings))  # JSON is YAML
     port = _free_port()
-    command = [str(LITELLM), "--config", str(config), "--host", "127.0.0.1", "--port", str(port), "--telemetry", "False"]
-    with _running(command, f"http://127.0.0.1:{port}/health/liveliness", folder / "log", LITELLM_LOCAL_MODEL_COST_MAP="True"):
+    command = [
+        str(LITELLM),
+        "--config",
+        str(config),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--telemetry",
+        "False",
+    ]
+    with _running(
+        command, f"http://127.0.0.1:{port}/health/liveliness", folder / "log", LITELLM_LOCAL_MODEL_COST_MAP="True"
+    ):
         yield f"http://127.0.0.1:{port}/v1"
 
 

@@ -1,0 +1,114 @@
+"""A provider's keys are used in turn when one is refused or exhausted."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+
+from gateway import AllAttemptsFailed, ContentBlocked
+from gateway.credentials import Credentials
+from providers.outcome import OutcomeName
+from providers.provider import ProviderSettings
+from tests.gateway.upstreams import Scripted, Studio, draws, fails, lane, relay, studio
+
+
+def with_keys(*keys: str, max_attempts: int = 4) -> Studio:
+    return studio(
+        {"max_attempts": max_attempts}, first=relay(keys=keys), second=relay(lane(price=0.06), keys=("other",))
+    )
+
+
+def used(painters: Studio) -> list[str | None]:
+    return [call.key for call in painters.calls]
+
+
+@pytest.mark.parametrize("trouble", ["auth", "balance", "quota_exhausted"])
+def test_the_next_key_is_used_on_the_same_lane(trouble: OutcomeName) -> None:
+    painters = with_keys("a", "b")
+    painters.script("first", fails(trouble))
+    result = painters.draw(size="4K")
+    assert used(painters) == ["a", "b"]
+    assert painters.asked == [("first", "4K"), ("first", "4K")]
+    assert [attempt.outcome for attempt in result.attempts] == [trouble, "ok"]
+
+
+def test_a_key_in_trouble_is_passed_over_for_ten_minutes() -> None:
+    painters = with_keys("a", "b")
+    painters.script("first", fails("auth"))
+    painters.draw()
+    painters.draw()
+    painters.time.now += 600
+    painters.draw()
+    assert used(painters) == ["a", "b", "b", "a"]
+
+
+def test_the_trouble_of_one_key_is_not_held_against_the_lane() -> None:
+    painters = with_keys("a", "b")
+    painters.script("first", fails("auth"))
+    painters.draw()
+    health = painters.gateway.health()[0]
+    assert health.state == "closed"
+    assert health.success_rate == pytest.approx(10 / 11)
+
+
+def test_when_every_key_is_in_trouble_the_lane_is_shut_and_another_is_asked() -> None:
+    painters = with_keys("a", "b")
+    painters.script("first", fails("auth"), fails("balance"))
+    result = painters.draw()
+    assert used(painters) == ["a", "b", "other"]
+    assert result.lane == "second/painter"
+    assert painters.gateway.health()[0].reason == "balance"
+
+
+def test_a_lane_with_one_key_is_shut_by_its_trouble() -> None:
+    painters = with_keys("a")
+    painters.script("first", fails("auth"))
+    painters.draw()
+    assert used(painters) == ["a", "other"]
+    assert painters.gateway.health()[0].reason == "auth"
+
+
+@pytest.mark.parametrize("other", ["overloaded", "rate_limited", "blocked", "region", "model_gone"])
+def test_another_key_is_not_tried_for_what_no_key_would_change(other: OutcomeName) -> None:
+    painters = with_keys("a", "b")
+    painters.script("first", fails(other))
+    with suppress(ContentBlocked):
+        painters.draw()
+    assert used(painters)[:2] != ["a", "b"]
+
+
+def test_each_key_counts_as_an_attempt() -> None:
+    painters = with_keys("a", "b", "c", max_attempts=2)
+    painters.script("first", *[fails("auth")] * 3)
+    with pytest.raises(AllAttemptsFailed):
+        painters.draw()
+    assert used(painters) == ["a", "b"]
+
+
+def test_side_by_side_calls_refused_with_one_key_all_move_to_the_next() -> None:
+    painters = with_keys("a", "b")
+    painters.script("first", fails("auth"), fails("auth"), draws(), draws())
+    result = painters.draw(n=2)
+    assert used(painters) == ["a", "a", "b", "b"]
+    assert len(result.images) == 2
+
+
+def test_a_refused_key_counts_whatever_else_failed_beside_it() -> None:
+    painters = with_keys("a", "b")
+    painters.script("first", fails("auth", seconds=1.0), fails("overloaded", seconds=2.0))
+    painters.draw(n=2)
+    assert used(painters) == ["a", "a", "b", "b"]
+
+
+def test_a_key_rests_for_ten_minutes_to_the_second() -> None:
+    credentials = Credentials([Scripted(ProviderSettings(name="first", kind="openai"), with_keys("a"))] * 2)
+    assert credentials.rest(0, now=1000.0) is True
+    assert [credentials.pick(now) for now in (1000.0, 1599.9, 1600.0)] == [1, 1, 0]
+
+
+def test_with_every_key_at_rest_the_one_that_rests_the_shortest_is_used() -> None:
+    credentials = Credentials([Scripted(ProviderSettings(name="first", kind="openai"), with_keys("a"))] * 2)
+    credentials.rest(1, now=1000.0)
+    assert credentials.rest(0, now=1100.0) is False
+    assert credentials.pick(1200.0) == 1
