@@ -24,7 +24,7 @@ _BLOCKING: Final = frozenset(
 )  # fmt: skip
 """Finish and block reasons that are a verdict on the content, without their ``IMAGE_`` forms."""
 
-_AMOUNT: Final = re.compile(r"[0-9]{0,9}\.?[0-9]{1,40}(?:e[+-]?[0-9]{1,3})?", re.ASCII | re.IGNORECASE)
+_AMOUNT: Final = re.compile(r"[0-9]{0,9}\.?[0-9]{1,40}(?:e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 """Money as upstreams write it; Decimal() would take digits of other scripts and underscores."""
 
 _TAILS: Final = {"image/png": b"IEND\xaeB`\x82", "image/jpeg": b"\xff\xd9"}

@@ -46,7 +46,7 @@ def events(body: bytes) -> Iterator[Mapping[str, Any]]:
 
 def is_page(body: bytes) -> bool:
     """Whether *body* is an HTML page."""
-    text = body[:_PAGE_ROOM].decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
+    text = body[:_PAGE_ROOM].decode("utf-8", "replace").lstrip()
     return text.startswith("<") and bool(_PAGE.search(text))
 
 
@@ -57,13 +57,10 @@ def prose(body: bytes) -> str:
 
 
 def joined(chunks: list[Any]) -> Any:
-    """What *chunks* of one answer amount to: the first error among them, else their contents in order."""
+    """What *chunks* of one answer amount to: their contents in order, and an error among them."""
     chunks = objects(chunks)
     if not chunks:
         return MISSING
-    failed = next((chunk for chunk in chunks if chunk.get("error")), None)
-    if failed is not None:
-        return failed
     if any("candidates" in chunk or "promptFeedback" in chunk for chunk in chunks):
         return _candidates(chunks)
     if any(chunk.get("type") in _FINAL_IMAGES for chunk in chunks):

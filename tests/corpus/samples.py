@@ -61,6 +61,7 @@ def _written(name: str, manners: str) -> str:
 
 _MANNERS: Final[dict[str, Callable[[str], str]]] = {
     "urlsafe": lambda text: text.replace("+", "-").replace("/", "_"),
+    "mixed": lambda text: text.replace("/", "_"),
     "unpadded": lambda text: text.rstrip("="),
     "escaped": lambda text: text.replace("/", "\\/"),
     "uri": lambda text: f"data:image/png;base64,{text}",

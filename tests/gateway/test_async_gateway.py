@@ -179,6 +179,20 @@ def test_the_old_adapters_are_closed_however_their_last_request_ends(how: str) -
     assert closed(painters) == {"first 0": 1, "third 1": 0}
 
 
+def test_the_old_adapters_are_closed_when_the_scope_of_their_last_request_is_cancelled() -> None:
+    painters = studio(first=relay())
+    painters.script("first", hangs())
+
+    async def job() -> bool:
+        asyncio.get_running_loop().call_later(1, painters.gateway.reload, THIRD)
+        with anyio.move_on_after(2) as scope:
+            await painters.gateway.generate("a fox")
+        return scope.cancelled_caught
+
+    assert painters.time.run(job) is True
+    assert closed(painters) == {"first 0": 1, "third 1": 0}
+
+
 def test_idle_old_adapters_are_closed_with_the_next_request_or_with_the_gateway() -> None:
     for finish in ("generate", "aclose"):
         painters = studio(first=relay())

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from gateway import AsyncGateway, ImageResult
 from gateway import config as configuration
@@ -137,6 +138,7 @@ class Scripted:
         return Outcome(name="ok", billed="no")
 
     async def aclose(self) -> None:
+        await anyio.lowlevel.checkpoint()
         self.closed += 1
 
 

@@ -400,13 +400,13 @@ bodies = st.builds(
 
 
 class TestAnyDocument:
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=200, deadline=None)
     @given(bodies)
     def test_comes_through_as_json_loads_reads_it_but_for_its_images(self, body: bytes) -> None:
         left, images = extracted(body)
         assert (normal(left), images) == expected(body)
 
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=200, deadline=None)
     @given(bodies, st.lists(st.integers(0, 2000), max_size=5))
     def test_gives_the_same_in_any_pieces(self, body: bytes, places: list[int]) -> None:
         assert alike(extracted(*cut(body, *(min(place, len(body)) for place in places))), extracted(body))
@@ -422,7 +422,7 @@ class TestAnyDocument:
         else:
             assert not parses(extracted(body)[0])
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=200, deadline=None)
     @given(st.lists(st.binary(max_size=20) | st.sampled_from([b'"', b"\\", b"base64,", encoded(DRAWN).encode()])))
     def test_or_none_at_all_is_left_byte_for_byte_between_the_images(self, pieces: list[bytes]) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 import threading
 import zlib
@@ -153,7 +154,11 @@ class TestBeforeTheRequestIsSent:
         assert (outcome.name, outcome.billed, exchange.sent) == ("transport", "no", False)
         assert (exchange.status, exchange.failure) == (None, "transport")
 
-    def test_an_unknown_host_costs_nothing(self, kind: str) -> None:
+    def test_an_unknown_host_costs_nothing(self, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        def unknown(*_: object, **__: object) -> None:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        monkeypatch.setattr(socket, "getaddrinfo", unknown)
         outcome, exchange = asyncio.run(ask(kind, "http://nowhere.invalid"))
         assert (outcome.name, outcome.billed, exchange.sent) == ("transport", "no", False)
 

@@ -108,13 +108,13 @@ def test_an_image_behind_a_link_is_fetched_without_the_key() -> None:
     assert "authorization" not in relay.asked[1].headers
 
 
-def test_a_link_to_a_private_address_is_not_followed_and_the_image_counts_as_paid_perhaps() -> None:
+def test_a_link_to_a_private_address_is_not_followed_and_the_image_counts_as_paid() -> None:
     with Relay(lambda asked: as_json({"data": [{"url": f"http://{relay.host}/files/1.png"}]})) as relay:
         with pytest.raises(AllAttemptsFailed) as failed:
             draw(relay, {"dialect": "images"})
         assert len(relay.asked) == 1
     (attempt,) = failed.value.attempts
-    assert (attempt.outcome, attempt.billed) == ("bad_response", "maybe")
+    assert (attempt.outcome, attempt.billed) == ("bad_response", "yes")
     assert "download_hosts" in attempt.detail
 
 
