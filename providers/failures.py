@@ -16,6 +16,7 @@ from providers.answers import blocks, mapping, objects, string
 from providers.documents import document_of, is_page, prose
 from providers.exchange import Exchange
 from providers.hints import retry_after
+from providers.json_body import MISSING, mended
 from providers.outcome import Billed, Outcome, OutcomeName
 from providers.sanitise import sanitise
 
@@ -102,13 +103,16 @@ def answer_of(exchange: Exchange) -> Mapping[str, Any] | Outcome:
     if error is not None:
         return classify(exchange, error)
     document = document_of(exchange.body)
+    if document is MISSING and exchange.images:
+        document = document_of(mended(exchange.body))
     return document if isinstance(document, Mapping) else _shapeless(exchange)
 
 
 def classify(exchange: Exchange, error: UpstreamError) -> Outcome:
     """The outcome of an error answer."""
     name = _name(error)
-    said = " ".join(dict.fromkeys((f"HTTP {exchange.status}", *error.codes)))
+    codes = (code for code in error.codes if code != str(exchange.status))
+    said = " ".join(dict.fromkeys((f"HTTP {exchange.status}", *codes)))
     return Outcome(
         name=name,
         billed=_billed(error, name),

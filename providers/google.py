@@ -184,9 +184,7 @@ class VertexProvider(_GenAIProvider):
         options = _http_options(self._settings, base_url, version, carrier)
         key = self._settings.api_key
         if key is not None:
-            return Client(
-                vertexai=True, api_key=key.reveal(), debug_config=_no_replays(), http_options=options
-            )
+            return Client(vertexai=True, api_key=key.reveal(), debug_config=_no_replays(), http_options=options)
         return Client(
             vertexai=True,
             project=option(self._settings, "project"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final
 
 import httpx2
@@ -44,14 +45,19 @@ def recording(exchange: Exchange) -> Iterator[None]:
 
 
 def http_client(proxy: str | None = None, auth: httpx2.Auth | None = None) -> httpx2.AsyncClient:
-    """The client to hand to an SDK: our transport, no redirects, no proxies but *proxy*, nothing from the environment."""
-    return httpx2.AsyncClient(
+    """The client to hand to an SDK: our transport, no redirects, no cookies, no proxies but *proxy*.
+
+    Of the environment it knows ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` alone: whom a machine trusts is the machine's affair.
+    """
+    client = httpx2.AsyncClient(
         transport=RecordingTransport(proxy=proxy),
         auth=auth,
         follow_redirects=False,
         trust_env=False,
         timeout=httpx2.Timeout(180.0, connect=CONNECT_TIMEOUT, pool=POOL_TIMEOUT),
     )
+    client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    return client
 
 
 def unused_sync_client() -> httpx2.Client:

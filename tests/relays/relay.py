@@ -43,7 +43,7 @@ def as_json(document: object, status: int = 200) -> tuple[int, str, bytes]:
 class Relay:
     """Answers each request with what *answer* returns, and remembers it."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, headers: Mapping[str, str] | None = None) -> None:
         self.asked: list[Asked] = []
         relay = self
 
@@ -56,6 +56,8 @@ class Relay:
                 self.send_response(status)
                 self.send_header("content-type", kind)
                 self.send_header("content-length", str(len(content)))
+                for name, value in (headers or {}).items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(content)
 
