@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from providers.simulator import Simulator
+from providers.simulator import Simulator, faults
 
 IMAGE_BYTES = 21_400_000
 """The size of a real 4K answer's image."""
@@ -51,7 +51,8 @@ def figures(runs: int) -> list[Figure]:
     """All figures; the contenders take turns, so that a machine that slows down slows down all of them."""
     samples: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
     imports: dict[str, list[float]] = {statement: [] for statement in IMPORTS}
-    with Simulator() as small, Simulator(payload_bytes=IMAGE_BYTES) as large:
+    refusing = [faults.overloaded(size="1K")]
+    with Simulator() as small, Simulator(payload_bytes=IMAGE_BYTES, faults=refusing) as large:
         for _ in range(runs):
             for name in CONTENDERS:
                 samples[name].append(_json_of("benchmarks.contender", name, small.url, large.url))

@@ -24,6 +24,9 @@ import pybase64
 MIN_IMAGE: Final = 48
 """Bytes below which decoded text is no image file: the smallest possible PNG has 67, JPEG 107, WebP 26 + data."""
 
+MAX_ROOM: Final = 64 * 2**20
+"""Bytes set aside at most on the word of an upstream; the largest 4K images have 25 MB."""
+
 MARKER_LENGTH: Final = 40
 """Characters of a marker: a random token of 16 bytes and a number, in hexadecimal, which is base64 in both alphabets."""
 
@@ -62,14 +65,19 @@ class Limits:
 
 
 class ImageExtractor:
-    """Feed it a body, then :meth:`close` it; ``document`` and ``images`` are the result."""
+    """Feed it a body, then :meth:`close` it; ``document`` and ``images`` are the result.
 
-    def __init__(self, limits: Limits = Limits()) -> None:
+    *expected* is the bytes of the whole body, if they are known, so that room for the image can be made at once.
+    """
+
+    def __init__(self, limits: Limits = Limits(), expected: int = 0) -> None:
         self.images: dict[str, bytes] = {}
+        self._expected = expected
         self._limits = limits
         self._token = secrets.token_hex(16)
         self._text = bytearray()
         self._held = b""
+        self._fed = 0
         self._image_bytes = 0
         self._run: _Base64Run | None = None
         self._step: Callable[[bytes, int], int] = self._outside
@@ -85,6 +93,7 @@ class ImageExtractor:
         Raises:
             ExtractionError: a limit was passed.
         """
+        self._fed += len(data)
         if self._held:
             data, self._held = self._held + data, b""
         position, end = 0, len(data)
@@ -129,7 +138,7 @@ class ImageExtractor:
     def _at_start(self, data: bytes, position: int, *, bare: bool) -> int:
         left = len(data) - position
         if _SIGNATURE.match(data, position) and (left < _ENOUGH_ROOM or _ENOUGH.match(data, position)):
-            self._run = _Base64Run(bare=bare)
+            self._run = _Base64Run(bare=bare, room=self._room())
             self._step = self._in_run
         elif left < _LONGEST_SIGNATURE and b'"' not in data[position:]:
             return ~position
@@ -206,6 +215,12 @@ class ImageExtractor:
         self._run, self._step = None, self._in_text
         self._emit(run.text())
 
+    def _room(self) -> int:
+        """Bytes to set aside for an image: what the rest of the body can hold, for the first image alone."""
+        left = max(0, self._expected - self._fed)
+        self._expected = 0
+        return min(left * 3 // 4, self._limits.images, MAX_ROOM)
+
     def _count_image_bytes(self, run: _Base64Run) -> None:
         if self._image_bytes + run.size > self._limits.images:
             raise ExtractionError(f"the answer's images are over the limit of {self._limits.images} bytes")
@@ -217,12 +232,12 @@ class ImageExtractor:
 
 
 class _Base64Run:
-    """Base64 text being decoded, in a form from which the same text can be made again."""
+    """Base64 text being decoded, in a form from which the same text can be made again. *room* is bytes to set aside."""
 
-    def __init__(self, *, bare: bool) -> None:
+    def __init__(self, *, bare: bool, room: int) -> None:
         self.bare = bare
         self.size = 0
-        self._sink = BytesIO()
+        self._sink = _with_room(room)
         self._carry = b""  # fewer than four characters that wait for the rest of their group
         self._padding = 0
         self._alphabet: bytes | None = None  # unknown until a character tells the two alphabets apart
@@ -255,7 +270,7 @@ class _Base64Run:
         if tail is None or self.size < MIN_IMAGE or not self._is_whole(tail):
             return None
         self.size += self._sink.write(tail)
-        return self._sink.getvalue()
+        return self._value()
 
     def _is_whole(self, tail: bytes) -> bool:
         """Whether the last characters say no more than *tail*: a text that is cut, to go on elsewhere, says more."""
@@ -263,8 +278,22 @@ class _Base64Run:
 
     def text(self) -> bytes:
         """The text that was pushed."""
-        encoded = pybase64.b64encode(self._sink.getvalue(), altchars=self._alphabet)
+        encoded = pybase64.b64encode(self._value(), altchars=self._alphabet)
         return encoded + self._carry + b"=" * self._padding
+
+    def _value(self) -> bytes:
+        self._sink.truncate(self.size)
+        return self._sink.getvalue()  # hands out its own buffer
+
+
+def _with_room(size: int) -> BytesIO:
+    """An empty buffer that has *size* bytes already: a buffer that grows step by step is copied at most of the steps."""
+    buffer = BytesIO()
+    if size:
+        buffer.seek(size - 1)
+        buffer.write(b"\0")
+        buffer.seek(0)
+    return buffer
 
 
 def _alphabet_of(characters: bytes) -> bytes | None:

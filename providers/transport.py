@@ -103,7 +103,7 @@ class RecordingTransport(httpx2.AsyncBaseTransport):
         exchange.headers = response.headers
         request.extensions["timeout"]["read"] = min(READ_GAP, request.extensions["timeout"]["read"])
         if response.status_code == httpx2.codes.OK:
-            extractor = ImageExtractor(self._limits)
+            extractor = ImageExtractor(self._limits, _declared_length(response.headers))
             async for piece in response.aiter_bytes():
                 extractor.feed(piece)
             extractor.close()
@@ -180,6 +180,13 @@ async def _read_short(pieces: AsyncIterator[bytes]) -> bytes:
         if len(body) > MAX_ERROR_BODY:
             raise ExtractionError(f"the error answer is over the limit of {MAX_ERROR_BODY} bytes")
     return bytes(body)
+
+
+def _declared_length(headers: httpx2.Headers) -> int:
+    """Bytes of the decoded body, as far as the headers tell; 0 where they do not."""
+    declared = headers.get("content-length", "")
+    plain = headers.get("content-encoding", "identity") == "identity"
+    return int(declared) if plain and declared.isascii() and declared.isdigit() and len(declared) < 12 else 0
 
 
 def _without_body_headers(headers: httpx2.Headers) -> list[tuple[str, str]]:
