@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,7 +84,8 @@ def _serving(wanted: Wanted, watcher: Watcher) -> Iterator[Simulator]:
 
 
 def _reason(error: OSError) -> str:
-    return str(error.strerror or error).rpartition(": ")[2]  # asyncio puts the address before the system's words
+    # asyncio puts the address, and from Python 3.13 on the number, around the system's words
+    return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
 def _fault(text: str) -> Fault:

@@ -381,7 +381,7 @@ encodings = st.builds(
 data_uris = encodings.map(lambda text: f"data:image/png;base64,{text}")
 spoilt = st.builds(
     lambda text, place, character: text[:place] + character + text[place:],
-    encodings | data_uris, st.integers(0, 300), st.sampled_from(list('=-_+/A!"\\ ,\n\0é🦊)')) | st.characters(),
+    encodings | data_uris, st.integers(0, 300), st.sampled_from(list('=-_+/A!"\\ ,\n\0é🦊)')) | st.characters(codec="utf-8"),
 )  # fmt: skip
 strings = st.one_of(
     texts, encodings, data_uris, spoilt, st.sampled_from(list(DECOYS.values())),

@@ -219,6 +219,12 @@ def answer(
     return "\r\n".join([*head, "", ""]).encode() + body
 
 
+_SIGNS_CERTIFICATES = x509.KeyUsage(
+    digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
+    key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
+)  # fmt: skip
+
+
 class Authority:
     """Signs certificates; its own is in the file *path*."""
 
@@ -226,8 +232,10 @@ class Authority:
         self.path = folder / "authority.pem"
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._certificate(AUTHORITY_NAME, self._key.public_key(), 1).add_extension(
-            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        certificate = (
+            self._certificate(AUTHORITY_NAME, self._key.public_key(), 1)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(_SIGNS_CERTIFICATES, critical=True)  # Python 3.13 asks for it
         )
         self.path.write_bytes(_pem(certificate.sign(self._key, hashes.SHA256())))
 
@@ -259,6 +267,8 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(days=30))
             .not_valid_after(now + timedelta(days=days))
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
 
 
