@@ -38,7 +38,7 @@ async def call(
 ) -> Outcome:
     """Let the SDK *send*, then *read* what came of it from the record; the SDK's own verdict on it is not needed."""
     refused = await run(send, exchange)
-    if refused is not None and not exchange.sent and exchange.failure is None:
+    if refused is not None and _never_began(exchange):
         return _unsent(refused, settings)
     return await settle(read(exchange), fetcher, settings)
 
@@ -73,7 +73,7 @@ async def checked(send: Callable[[], Awaitable[object]], settings: ProviderSetti
     exchange = Exchange()
     with anyio.move_on_after(timeout) as scope:
         refused = await run(send, exchange)
-        if refused is not None and exchange.status is None and exchange.failure is None:
+        if refused is not None and _never_began(exchange):
             return _unsent(refused, settings)
     if scope.cancelled_caught:
         return Outcome(name="timeout", billed="no", detail=f"no answer within {timeout:g} s")
@@ -102,6 +102,11 @@ async def run(send: Callable[[], Awaitable[object]], exchange: Exchange) -> Exce
     except Exception as error:  # SDKs raise what they like; what happened is in the record
         return error
     return None
+
+
+def _never_began(exchange: Exchange) -> bool:
+    """Whether the SDK gave up before anything reached the network."""
+    return exchange.status is None and exchange.failure is None and not exchange.sent
 
 
 def _unsent(refused: Exception, settings: ProviderSettings) -> Outcome:

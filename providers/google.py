@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -18,11 +18,11 @@ import httpx2
 from providers import google_wire, imagen_wire
 from providers.adapter import CredentialsError, Reader, call, checked, fetcher_for, option
 from providers.exchange import Exchange
+from providers.key_auth import BEARER, KeyAuth
 from providers.loops import PerLoop
 from providers.outcome import Outcome
 from providers.provider import ProviderSettings
 from providers.request import UpstreamRequest
-from providers.secret import Secret
 from providers.transport import http_client, unused_sync_client
 
 if TYPE_CHECKING:
@@ -146,14 +146,14 @@ class GoogleProvider(_GenAIProvider):
 
     def _auth(self) -> httpx2.Auth | None:
         key = self._settings.api_key
-        return _BearerAuth(key) if key and self._settings.auth == "bearer" else None
+        return KeyAuth(key, BEARER) if key and self._settings.auth == BEARER else None
 
     def _models_url(self) -> str:
         return "/".join((*_address(self._settings, DEVELOPER_URL, DEVELOPER_VERSION), "models"))
 
     async def _signature(self, url: str) -> dict[str, str]:
         key = self._settings.api_key.reveal() if self._settings.api_key else ""
-        return {"authorization": f"Bearer {key}"} if self._settings.auth == "bearer" else {"x-goog-api-key": key}
+        return {"authorization": f"Bearer {key}"} if self._settings.auth == BEARER else {"x-goog-api-key": key}
 
 
 class VertexProvider(_GenAIProvider):
@@ -215,18 +215,6 @@ def vertex_url(location: str) -> str:
     if location in _MULTI_REGIONS:
         return f"https://aiplatform.{location}.rep.googleapis.com"
     return f"https://{location}-aiplatform.googleapis.com"
-
-
-class _BearerAuth(httpx2.Auth):
-    """Sends the key as a bearer token, and takes out the header in which the SDK would send it a second time."""
-
-    def __init__(self, key: Secret) -> None:
-        self._key = key
-
-    def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
-        request.headers.pop("x-goog-api-key", None)
-        request.headers["authorization"] = f"Bearer {self._key.reveal()}"
-        yield request
 
 
 def _http_options(

@@ -13,6 +13,7 @@ from providers.adapter import call, checked, fetcher_for, option, run, settle
 from providers.dialects import DIALECTS, Call, Dialect, dialect_for, spelled
 from providers.errors import ConfigError
 from providers.exchange import Exchange
+from providers.key_auth import BEARER, KeyAuth
 from providers.loops import PerLoop
 from providers.outcome import Outcome
 from providers.provider import ProviderSettings
@@ -104,14 +105,15 @@ class OpenAICompatibleProvider:
     def _make_client(self) -> AsyncOpenAI:
         from openai import AsyncOpenAI
 
-        key = self._settings.api_key.reveal() if self._settings.api_key else "-"
-        headers = {**_auth_headers(self._settings.auth, key), **self._settings.headers}
+        key, place = self._settings.api_key, self._settings.auth
+        elsewhere = KeyAuth(key, place) if key and place and place != BEARER else None
+        headers = dict(self._settings.headers)
         client = AsyncOpenAI(
-            api_key=key,
+            api_key="-" if key is None or elsewhere else key.reveal(),
             admin_api_key="",
             base_url=self._settings.base_url or DEFAULT_BASE_URL,
             default_headers=headers,
-            http_client=http_client(self._settings.proxy),
+            http_client=http_client(self._settings.proxy, elsewhere),
             max_retries=0,  # one call, one bill
         )
         # OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS of the environment are none of a relay's business.
@@ -130,13 +132,6 @@ async def _send(client: AsyncOpenAI, asked: Call, timeout: float) -> object:  # 
     resource, _, method = asked.target.rpartition(".")
     create: Callable[..., Awaitable[object]] = getattr(attrgetter(resource)(client).with_raw_response, method)
     return await create(**asked.arguments, timeout=timeout)
-
-
-def _auth_headers(auth: str | None, key: str) -> dict[str, Any]:
-    """Headers for upstreams that take the key elsewhere than as a bearer token."""
-    from openai import Omit
-
-    return {} if auth in (None, "bearer") else {"Authorization": Omit(), auth: key}
 
 
 def _dialect(settings: ProviderSettings) -> Dialect:
