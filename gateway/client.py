@@ -21,7 +21,7 @@ from gateway.chain import Order, Walk
 from gateway.clock import Clock
 from gateway.config import Config
 from gateway.credentials import Credentials
-from gateway.events import emit
+from gateway.events import emit, warn
 from gateway.health import LaneHealth, LaneState, snapshot
 from gateway.lanes import Lane
 from gateway.plan import Plan
@@ -53,6 +53,8 @@ class _Setup:
     def of(cls, loaded: Config, load: ProviderFactory) -> _Setup:
         if loaded.state != "memory":
             raise ConfigError(f'{loaded.source}: gateway.state: only "memory" is available in this version')
+        for warning in loaded.warnings:
+            warn(warning)
         credentials = {
             name: Credentials([load(settings) for settings in entry.settings], entry.max_concurrency)
             for name, entry in loaded.providers.items()

@@ -100,7 +100,7 @@ def no_lane_error(plan: Plan, request: ImageRequest) -> GatewayError:
     """Why nothing can be tried at all."""
     reasons = {exclusion.reason for exclusion in plan.excluded}
     waits = [exclusion.retry_after for exclusion in plan.excluded if exclusion.retry_after is not None]
-    about_money = "max_cost" in reasons and reasons <= _BY_THE_REQUEST | {"max_cost"}
+    about_money = "max_cost" in reasons and not waits  # where waiting helps, that is what to say
     kind = BudgetExceeded if about_money else NoLaneForRequest if reasons <= _BY_THE_REQUEST else NoLaneAvailable
     told = "; ".join(f"{exclusion.lane}: {exclusion.detail}" for exclusion in _telling(plan.excluded))
     return kind(

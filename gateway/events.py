@@ -36,8 +36,20 @@ def emit(event: str, **fields: Any) -> None:
     """
     for listener in _listeners.get():
         listener(event, fields)
-    structlog = sys.modules.get("structlog")  # importing it takes as long as the rest of this package
-    if structlog is not None and structlog.is_configured():
+    structlog = _configured_structlog()
+    if structlog is not None:
         structlog.get_logger(LOGGER_NAME).info(event, **fields)
     else:
         logging.getLogger(LOGGER_NAME).info("%s %s", event, fields)
+
+
+def warn(sentence: str) -> None:
+    """Log *sentence*, which somebody should read, at warning level."""
+    structlog = _configured_structlog()
+    logger = structlog.get_logger(LOGGER_NAME) if structlog is not None else logging.getLogger(LOGGER_NAME)
+    logger.warning(sentence)
+
+
+def _configured_structlog() -> Any:
+    structlog = sys.modules.get("structlog")  # importing it takes as long as the rest of this package
+    return structlog if structlog is not None and structlog.is_configured() else None

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from gateway import AllAttemptsFailed, BudgetExceeded, DeadlineExceeded, NoLaneAvailable
+from gateway import AllAttemptsFailed, BudgetExceeded, DeadlineExceeded, Gateway, NoLaneAvailable
 from providers.outcome import OutcomeName
 from tests.gateway.endings import failure
 from tests.gateway.upstreams import draws, fails, hangs, lane, relay, studio, two
@@ -201,3 +201,11 @@ def test_a_budget_that_fits_no_lane_is_told_without_a_call() -> None:
     assert painters.calls == []
     assert {each.reason for each in error.plan.excluded} == {"max_cost"}
     assert "first/painter: costs $0.05 for 1 image(s), over the limit of $0.04" in str(error)
+
+
+def test_a_limit_that_no_lane_fits_is_a_matter_of_money_though_other_lanes_are_out_for_good() -> None:
+    lanes = [{"model": "gemini-3-pro-image", "refused_countries": ["HK"]}, {"model": "gemini-3.1-flash-image"}]
+    table = {"kind": "google", "base_url": "http://127.0.0.1:9", "api_key": "sk-never-sent-0123", "lanes": lanes}
+    loaded = {"gateway": {"egress_country": "HK"}, "providers": {"p": table}}
+    with Gateway.from_config(loaded) as gateway, pytest.raises(BudgetExceeded, match="over the limit"):
+        gateway.generate("x", max_cost=0.001)

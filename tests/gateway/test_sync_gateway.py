@@ -186,7 +186,7 @@ def test_ctrl_c_ends_the_request_and_writes_down_what_it_may_cost(
     caplog.set_level(logging.INFO, "image_gateway")
     with gateway_over(painters) as gateway, pytest.raises(KeyboardInterrupt):
         gateway.generate("a fox")
-    (line,) = [record.getMessage() for record in caplog.records]
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
     assert "'outcome': 'cancelled', 'billed': 'maybe'" in line
     assert loop_threads() == 0
 
@@ -206,3 +206,12 @@ def test_ctrl_c_while_closing_leaves_no_thread_behind(painters: Studio, interrup
     gateway.close()
     assert gateway.generate("a fox").lane == "first/painter"
     gateway.close()
+
+
+def test_what_the_configuration_warns_of_is_logged_without_the_key(caplog: pytest.LogCaptureFixture) -> None:
+    key = "sk-a-literal-key-0123"
+    Gateway.from_config({"providers": {"p": {"kind": "google", "api_key": key}}})
+    (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert record.name == "image_gateway"
+    assert "providers.p.api_key: a key stands in the configuration itself" in record.getMessage()
+    assert key not in record.getMessage()
