@@ -208,7 +208,7 @@ class Walk:
                 self._stopped = True
             if outcome == "no_image" and (self.order.policy.on_no_image == "stop" or self._second("no_image")):
                 self._stopped = True
-            if outcome in _LANE_WIDE:
+            if outcome in _LANE_WIDE or _was_unreachable(tried.attempt):
                 self._left.add(lane.name)
         if self.missing and not self._stopped and len(failed) == len(results):
             refused = (tried for tried in failed if tried.another_key)
@@ -320,6 +320,11 @@ class Walk:
             self.unsaved, self._stopped = error, True
         else:
             tried.outcome = replace(tried.outcome, parts=parts)
+
+
+def _was_unreachable(attempt: Attempt) -> bool:
+    """Whether the call did not even leave: asking for a smaller image does not change that."""
+    return attempt.outcome == "transport" and attempt.billed == "no"
 
 
 def _pixels(tried: Tried) -> int:

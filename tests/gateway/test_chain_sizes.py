@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from gateway import AllAttemptsFailed
+from providers.outcome import Billed
 from providers.sizes import Size
 from tests.gateway.upstreams import Studio, draws, fails, image, lane, picture_of, relay, studio, two
 
@@ -48,6 +49,19 @@ def test_downgrading_first_stays_with_the_lane() -> None:
     painters = overloaded_at("4K")
     painters.draw(size="4K", fallback=["downgrade", "switch"])
     assert painters.asked == [("first", "4K"), ("first", "2K")]
+
+
+@pytest.mark.parametrize(("billed", "asked"), [("no", ["4K", "4K"]), ("maybe", ["4K", "4K", "2K"])])
+def test_a_lane_that_was_not_even_reached_is_not_asked_for_less(billed: Billed, asked: list[Size]) -> None:
+    painters = two()
+    for name in ("first", "second"):
+        painters.script(name, fails("transport", billed))
+    if billed == "no":
+        with pytest.raises(AllAttemptsFailed):
+            painters.draw(size="4K")
+    else:
+        assert painters.draw(size="4K").size == "2K"
+    assert [size for _, size in painters.asked] == asked
 
 
 def test_an_empty_fallback_is_one_attempt() -> None:
