@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Generator, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from providers.errors import GatewayError
 from providers.secret import Secret
+
+# Time is no criterion on a loaded machine. CI runs the same examples each time; everybody else finds new ones.
+settings.register_profile(
+    "suite", deadline=None, derandomize=bool(os.environ.get("CI")), suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
 
 SHORTEST = 8
 """Characters below which a test's key is too common a word to look for."""
