@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from importlib import import_module
 from typing import Final
 
 import anyio
@@ -85,6 +87,12 @@ def option(settings: ProviderSettings, name: str) -> str:
     """A text option of the provider's table, or nothing."""
     value = settings.options.get(name)
     return value if isinstance(value, str) else ""
+
+
+async def import_off_loop(module: str) -> None:
+    """Import an SDK in a thread: its first import takes up to half a second, in which the event loop goes on."""
+    if module not in sys.modules:
+        await anyio.to_thread.run_sync(import_module, module)
 
 
 def fetcher_for(settings: ProviderSettings) -> ImageFetcher:

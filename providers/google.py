@@ -16,7 +16,7 @@ import anyio
 import httpx2
 
 from providers import google_wire, imagen_wire
-from providers.adapter import CredentialsError, Reader, call, checked, fetcher_for, option
+from providers.adapter import CredentialsError, Reader, call, checked, fetcher_for, import_off_loop, option
 from providers.exchange import Exchange
 from providers.key_auth import BEARER, KeyAuth
 from providers.loops import PerLoop
@@ -105,8 +105,7 @@ class _GenAIProvider(ABC):
         )
 
     async def _client(self) -> Client:
-        # The SDK's first import takes a third of a second: not on the event loop.
-        await anyio.to_thread.run_sync(_import_sdk)
+        await import_off_loop("google.genai")
         return self._clients.get()[0]
 
     def _make_both(self) -> tuple[Client, httpx2.AsyncClient]:
@@ -256,10 +255,6 @@ def _credentials_trouble() -> Iterator[None]:
         if type(error).__module__ == "google.auth.exceptions":
             raise CredentialsError(f"{type(error).__name__}: {error}") from None
         raise
-
-
-def _import_sdk() -> None:
-    import google.genai  # noqa: F401
 
 
 def _signed(credentials: Credentials, url: str) -> dict[str, str]:

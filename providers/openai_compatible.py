@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from providers import openai_wire, tasks
-from providers.adapter import call, checked, fetcher_for, option, run, settle
+from providers.adapter import call, checked, fetcher_for, import_off_loop, option, run, settle
 from providers.dialects import DIALECTS, Call, Dialect, dialect_for, spelled
 from providers.errors import ConfigError
 from providers.exchange import Exchange
@@ -98,8 +98,7 @@ class OpenAICompatibleProvider:
         return Call(asked.target, {**asked.arguments, "extra_body": {**asked.arguments.get("extra_body", {}), **extra}})
 
     async def _client(self) -> AsyncOpenAI:
-        # The SDK's first import takes half a second: not on the event loop.
-        await anyio.to_thread.run_sync(_import_sdk)
+        await import_off_loop("openai")
         return self._clients.get()
 
     def _make_client(self) -> AsyncOpenAI:
@@ -145,7 +144,3 @@ def _dialect(settings: ProviderSettings) -> Dialect:
 def _task_row(settings: ProviderSettings) -> tasks.TaskRow | None:
     table = settings.options.get("task")
     return tasks.TaskRow.model_validate(table) if table is not None else None
-
-
-def _import_sdk() -> None:
-    import openai  # noqa: F401
