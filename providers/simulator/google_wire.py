@@ -26,15 +26,25 @@ _OVERHEAD_TOKENS: Final = 118
 """Tokens as a published answer of gemini-3-pro-image had them; the total exceeds its details by 88 to 630."""
 
 
+def asked_model(request: Request, model_id: str, site: Site, method: str) -> Model:
+    """The model called *model_id*, if it draws by *method*.
+
+    Raises:
+        RequestError: there is none, or it draws by another method.
+    """
+    model = site.find(model_id)
+    if model is None or model.method != method:
+        raise RequestError(no_such_model(model_id, request.path.split("/")[1], method))
+    return model
+
+
 def parse(request: Request, model_id: str, site: Site) -> Job:
     """The job of a ``:generateContent`` request.
 
     Raises:
         RequestError: it does not pass the checks that Google makes.
     """
-    model = site.find(model_id)
-    if model is None or model.method != "generateContent":
-        raise RequestError(no_such_model(model_id, request.path.split("/")[1], "generateContent"))
+    model = asked_model(request, model_id, site, "generateContent")
     payload: JSON = normalise(request.json(), GENERATE_CONTENT)
     config: JSON = payload.get("generationConfig") or {}
     if (config.get("candidateCount") or 1) > 1:

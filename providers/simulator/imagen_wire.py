@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from providers.simulator.flavours import Site
-from providers.simulator.google_errors import invalid, no_such_model
+from providers.simulator.google_errors import invalid
 from providers.simulator.google_schema import PREDICT, normalise
-from providers.simulator.google_wire import asked_ratio, asked_size
+from providers.simulator.google_wire import asked_model, asked_ratio, asked_size
 from providers.simulator.jobs import Job, dimensions
 from providers.simulator.messages import JSON, Answer, Request, RequestError
 from providers.simulator.studio import DrawnImage, render
@@ -24,9 +24,7 @@ def parse(request: Request, model_id: str, site: Site) -> Job:
     Raises:
         RequestError: it does not pass the checks that Google makes.
     """
-    model = site.find(model_id)
-    if model is None or model.method != "predict":
-        raise RequestError(no_such_model(model_id, request.path.split("/")[1], "predict"))
+    model = asked_model(request, model_id, site, "predict")
     payload: JSON = normalise(request.json(), PREDICT)
     parameters: JSON = payload.get("parameters") or {}
     size = asked_size(model, parameters.get("sampleImageSize") or parameters.get("imageSize"))
