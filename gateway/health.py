@@ -20,6 +20,10 @@ HALF_LIFE: Final = 600.0
 PRIOR_SUCCESSES: Final = 9.0
 PRIOR_TOTAL: Final = 10.0
 """A lane nobody has tried counts as nine successes in ten."""
+PRIOR_BILLED: Final = 0.5
+"""The share of failures that are billed, until measured."""
+FIRST_LIMIT: Final = 4.0
+"""Calls a lane may have in flight before anything is known of it."""
 OPEN_AT: Final = 4
 """Weight of consecutive failures at which the breaker opens."""
 BREAKER_BASE: Final = 10.0
@@ -67,6 +71,8 @@ class LaneState:
 
     successes: float = 0.0
     failures: float = 0.0
+    billed_failures: float = 0.0
+    limit: float = FIRST_LIMIT
     updated: float = 0.0
     durations: Mapping[Size, tuple[float, ...]] = field(default_factory=dict)
     weight: int = 0
@@ -101,7 +107,11 @@ def next_state(state: LaneState, event: Event, now: float) -> LaneState:
     state = _decayed(state, now)
     if event.outcome in ("ok", "wrong_size", "no_image"):
         return _after_answer(state, event, now)
-    failed = replace(state, failures=state.failures + 1)
+    failed = replace(
+        state,
+        failures=state.failures + 1,
+        billed_failures=state.billed_failures + (event.billed != "no"),
+    )
     if event.outcome in _COOLDOWN:
         return _cooled(failed, event, now)
     return _weighed(failed, event, now)
@@ -111,6 +121,17 @@ def success_rate(state: LaneState, now: float) -> float:
     """The share of attempts that delivered, recent ones weighing more, starting from the prior."""
     state = _decayed(state, now)
     return (state.successes + PRIOR_SUCCESSES) / (state.successes + state.failures + PRIOR_TOTAL)
+
+
+def billed_share(state: LaneState, now: float) -> float:
+    """The share of failed attempts that were or may have been billed, starting from the prior."""
+    state = _decayed(state, now)
+    return (state.billed_failures + PRIOR_BILLED) / (state.failures + 1.0)
+
+
+def concurrency(state: LaneState) -> int:
+    """How many calls the lane may have in flight."""
+    return int(state.limit)
 
 
 def typical_seconds(state: LaneState, lane: Lane, size: Size) -> float:
@@ -151,6 +172,7 @@ def _after_answer(state: LaneState, event: Event, now: float) -> LaneState:
         state,
         successes=state.successes + delivered,
         failures=state.failures + (not delivered),
+        billed_failures=state.billed_failures + (not delivered and event.billed != "no"),
         durations=durations if delivered else state.durations,
     )
     if shut(state, now) is not None:
@@ -184,4 +206,10 @@ def _shut_until(state: LaneState, outcome: OutcomeName, until: float) -> LaneSta
 
 def _decayed(state: LaneState, now: float) -> LaneState:
     share = 0.5 ** (max(0.0, now - state.updated) / HALF_LIFE)
-    return replace(state, successes=state.successes * share, failures=state.failures * share, updated=now)
+    return replace(
+        state,
+        successes=state.successes * share,
+        failures=state.failures * share,
+        billed_failures=state.billed_failures * share,
+        updated=now,
+    )
