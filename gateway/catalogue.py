@@ -7,20 +7,21 @@ hosts (refused countries, retirement), some to a wire (what a request can carry)
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter
 
-from gateway.lanes import Lane, LaneClass
-from gateway.settings import LaneTable, ProviderTable, key_path
+from gateway.complaints import Complaints
+from gateway.lanes import Lane, LaneClass, Source
+from gateway.settings import LaneTable, ProviderTable, key_path, mode_of
 from providers.dialects import dialect_for
 from providers.errors import ConfigError
 from providers.presets import Preset, preset_for
@@ -30,17 +31,44 @@ _Item = TypeVar("_Item")
 Where = Callable[..., str]
 """Turns a path of keys into the words with which an error about that place begins."""
 
-_SAME_NAME = ("upstream_model", "lane_class", "sizes", "aspect_ratios", "references", "released", "retired", "stream")
+_FIELD_OF: Final[Mapping[str, str]] = {
+    "price": "prices",
+    "batch_price": "batch_prices",
+    "n": "images_per_call",
+    **{
+        name: name
+        for name in (
+            "upstream_model", "lane_class", "sizes", "aspect_ratios", "token_prices", "residency", "refused_countries",
+            "references", "reference_bytes", "input_tokens", "capabilities", "thinking_levels", "output_formats",
+            "takes_size", "seconds", "released", "retired", "replacement", "stream",
+        )
+    },
+}  # fmt: skip
+"""By key of a lane in the configuration, the field of :class:`Lane` that it sets."""
+
+_BY_SIZE: Final = ("prices", "batch_prices", "seconds", "output_tokens")
+"""The fields of :class:`Lane` that have a figure for each size."""
+
+CONFIGURED: Final = "configuration"
+"""The source of what the configuration states without saying where it got it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surface:
-    """A vendor's own hosts (shell patterns), and the ISO 3166-1 codes of the countries they refuse."""
+    """A vendor's own hosts (shell patterns), and the ISO 3166-1 codes of the countries they refuse.
+
+    *published_limits* is what the vendor lets through, by tier; *quota_zone* the time zone whose midnight ends its day.
+    """
 
     name: str
     kind: str
     hosts: tuple[str, ...]
     refused_countries: tuple[str, ...]
+    source: str
+    checked: date
+    published_limits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    quota_zone: str | None = None
+    sources: Mapping[str, Source] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +87,12 @@ class Model:
 
     *prices* and *batch_prices* are USD per image by size; *token_prices* USD per million tokens of ``input_text``,
     ``input_image``, ``output_text`` (thoughts included) and ``output_image``, as far as they are known. *seconds* is
-    the usual duration of a call by size. *retired* is the day of retirement by surface. *vertex_locations* is where
-    Vertex serves it. *method* is the call that makes it draw.
+    the usual duration of a call by size. *output_tokens* is how many tokens an image of each size is billed as,
+    *input_tokens* the most one request may hold. *thinking_levels* and *output_formats* are the values it knows.
+    *free_tier* False: the vendor has none for it. *preview* is the id it had before its release, *preview_retired* the day
+    on which the vendor's own hosts gave that id up. *retired* is the day of retirement by surface. *vertex_locations* is
+    where Vertex serves it. *method* is the call that makes it draw. *sources* says of single fields where they come
+    from; *source* and *checked* hold for all others.
     """
 
     id: str
@@ -75,6 +107,7 @@ class Model:
     checked: date
     aliases: tuple[str, ...] = ()
     preview: str | None = None
+    preview_retired: date | None = None
     vertex_locations: tuple[str, ...] = ()
     method: str = "generate"
     takes_size: bool = True
@@ -82,15 +115,25 @@ class Model:
     token_prices: Mapping[str, Decimal] = field(default_factory=dict)
     references: int = 0
     reference_bytes: int | None = None
+    input_tokens: int | None = None
+    output_tokens: Mapping[Size, int] = field(default_factory=dict)
+    thinking_levels: tuple[str, ...] = ()
+    output_formats: tuple[str, ...] = ()
     images_per_call: int = 1
+    free_tier: bool | None = None
     released: date | None = None
     retired: Mapping[str, date] = field(default_factory=dict)
     replacement: str | None = None
+    sources: Mapping[str, Source] = field(default_factory=dict)
 
     @property
     def vendor(self) -> str:
         """Who makes it: ``"google"`` or ``"openai"``."""
         return self.surfaces[0]
+
+    def source_of(self, figure: str) -> Source:
+        """Where the field called *figure* comes from."""
+        return self.sources.get(figure) or Source(self.source, self.checked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +153,14 @@ def models() -> tuple[Model, ...]:
 
 
 def model(name: str) -> Model | None:
-    """The model with that canonical id or alias, in any case, or None."""
-    return next((row for row in models() if name.lower() in (row.id, *row.aliases)), None)
+    """The model with that canonical id or alias, or None: in any case, and with its vendor in front or without."""
+    vendor, slash, bare = name.lower().rpartition("/")
+    found = next((row for row in models() if bare in (row.id, *row.aliases)), None)
+    return found if found and (not slash or vendor in (found.vendor, "models")) else None
 
 
 def resolve(name: str) -> str | None:
-    """The canonical id of the model with that id or alias, in any case, or None."""
+    """The canonical id of the model with that id or alias, or None: see :func:`model`."""
     row = model(name)
     return row.id if row else None
 
@@ -132,13 +177,27 @@ def lanes_for(provider: str, table: ProviderTable, where: Where = key_path) -> t
     told = _usual(reach) if table.lanes is None else table.lanes
     if not told:
         raise ConfigError(f"{where(*here)}: expected lanes, since the catalogue knows none for this provider")
-    lanes: dict[str, Lane] = {}
+    lanes: list[Lane] = []
+    complaints = Complaints()
     for index, table_of_lane in enumerate(told):
-        lane = _lane(reach, table_of_lane, lambda *keys, index=index: where(*here, index, *keys))
-        if lane.model in lanes:
-            raise ConfigError(f"{where(*here, index, 'model')}: expected one lane for each model, {lane.model} has two")
-        lanes[lane.model] = lane
-    return tuple(lanes.values())
+        with complaints.gathering():
+            lane = _lane(reach, table_of_lane, lambda *keys, index=index: where(*here, index, *keys))
+            _check_is_another(lane, lanes, where(*here, index, "model"))
+            lanes.append(lane)
+    complaints.told()
+    return tuple(lanes)
+
+
+def _check_is_another(lane: Lane, others: Sequence[Lane], place: str) -> None:
+    """That none of *others* is of the same model, whatever it is called there."""
+    same = next((other for other in others if _identities(other) & _identities(lane)), None)
+    if same is not None:
+        raise ConfigError(f"{place}: expected one lane for each model, {same.model} has two")
+
+
+def _identities(lane: Lane) -> set[str]:
+    """What stands for the model of *lane*: the canonical ids of what it is called and of what is sent."""
+    return {resolve(name) or name.lower() for name in (lane.model, lane.upstream_model)}
 
 
 def dialect(table: ProviderTable) -> str | None:
@@ -177,14 +236,19 @@ def _host(table: ProviderTable) -> str | None:
 def _lane(reach: _Reach, told: LaneTable, where: Where) -> Lane:
     row = model(told.model)
     base = _from_row(reach, row, told.model) if row else _unknown(reach, told, where)
-    lane = replace(base, **_stated(reach, told))
+    lane = replace(base, **_stated(reach, told, base))
     sizes = tuple(size for size in SIZES if size in lane.sizes)
-    prices = {size: price for size, price in {**base.prices, **told.price}.items() if size in sizes}
-    batch_prices = {size: price for size, price in {**base.batch_prices, **told.batch_price}.items() if size in sizes}
-    for size in sizes:
-        if size not in prices:
-            raise ConfigError(f"{where('price', size)}: expected a price, since the catalogue has none for this size")
-    return replace(lane, sizes=sizes, prices=prices, batch_prices=batch_prices)
+    Complaints(
+        f"{where('price', size)}: expected a price, since the catalogue has none for this size"
+        for size in sizes
+        if size not in lane.prices
+    ).told()
+    figures: dict[str, Any] = {name: _only(sizes, getattr(lane, name)) for name in _BY_SIZE}
+    return replace(lane, sizes=sizes, **figures)
+
+
+def _only(sizes: tuple[Size, ...], figures: Mapping[Size, Any]) -> Mapping[Size, Any]:
+    return {size: figure for size, figure in figures.items() if size in sizes}
 
 
 def _unknown(reach: _Reach, told: LaneTable, where: Where) -> Lane:
@@ -198,8 +262,9 @@ def _unknown(reach: _Reach, told: LaneTable, where: Where) -> Lane:
         model=told.model,
         upstream_model=told.model,
         vendor_host=reach.surface is not None,
-        refused_countries=frozenset(reach.surface.refused_countries if reach.surface else ()),
-        source="configuration",
+        source=told.source or CONFIGURED,
+        checked=told.checked,
+        **_of_surface(reach, None),
     )
 
 
@@ -223,9 +288,12 @@ def _from_row(reach: _Reach, row: Model, asked: str) -> Lane:
         seconds=row.seconds,
         references=row.references if fixed is None or fixed.references else 0,
         reference_bytes=row.reference_bytes,
+        input_tokens=row.input_tokens,
+        output_tokens=row.output_tokens,
+        thinking_levels=row.thinking_levels,
+        output_formats=row.output_formats,
         images_per_call=(wire and wire.images_per_call) or row.images_per_call,
         capabilities=frozenset(row.capabilities).intersection(wire.capabilities if wire else row.capabilities),
-        refused_countries=frozenset(surface.refused_countries if surface else ()),
         released=row.released if surface else None,
         # Off the vendor's hosts its date does not hold, but it is worth a warning: the lane keeps it.
         retired=row.retired.get(surface.name if surface else row.vendor),
@@ -233,7 +301,27 @@ def _from_row(reach: _Reach, row: Model, asked: str) -> Lane:
         vendor_host=surface is not None,
         source=row.source,
         checked=row.checked,
+        **_of_surface(reach, row),
     )
+
+
+def _of_surface(reach: _Reach, row: Model | None) -> dict[str, Any]:
+    """The fields of a lane that come from the vendor's hosts, and where each of all fields comes from."""
+    surface, sources = reach.surface, row.sources if row else {}
+    if surface is None:
+        return {"sources": sources}
+    limits = {
+        tier: limits
+        for tier, limits in surface.published_limits.items()
+        if not (tier == "free" and row and row.free_tier is False)
+    }
+    own = Source(surface.source, surface.checked)
+    return {
+        "refused_countries": frozenset(surface.refused_countries),
+        "published_limits": limits,
+        "quota_zone": surface.quota_zone,
+        "sources": {**sources, "refused_countries": own, **surface.sources},
+    }
 
 
 def _allowed(offered: tuple[_Item, ...], fixed: tuple[_Item, ...] | None) -> tuple[_Item, ...]:
@@ -253,25 +341,37 @@ def _upstream(reach: _Reach, row: Model, asked: str) -> str:
     return pattern.format(id=row.id, preview=row.preview or row.id, vendor=row.vendor)
 
 
-def _stated(reach: _Reach, told: LaneTable) -> dict[str, Any]:
+def _stated(reach: _Reach, told: LaneTable, base: Lane) -> dict[str, Any]:
     """The fields of a lane that the configuration sets itself."""
     table = reach.table
     located = table.location if table.kind == "vertex" and reach.surface and table.location != "global" else None
+    figures = _figures(told, base)
+    mode = mode_of(table, told)
     stated = {
-        **{name: getattr(told, name) for name in _SAME_NAME},
-        "price_configured": bool(told.price),
-        "replacement": told.replacement,
-        "images_per_call": told.n,
-        "capabilities": None if told.capabilities is None else frozenset(told.capabilities),
-        "residency": told.residency or located,
-        "refused_countries": None if told.refused_countries is None else frozenset(told.refused_countries),
+        "residency": located,
         "egress_country": table.egress_country,
-        "retired_configured": told.retired is not None,
         "timeout": table.timeout,
-        "quota": told.quota.model_dump(exclude_none=True),
-        "enabled": told.enabled and table.enabled,
+        **figures,
+        "price_configured": bool(told.price),
+        "retired_configured": told.retired is not None,
+        "quota": {**table.quota.model_dump(exclude_none=True), **told.quota.model_dump(exclude_none=True)},
+        "mode": mode,
+        "enabled": mode != "disabled",
+        "sources": {**base.sources, **dict.fromkeys(figures, Source(told.source or CONFIGURED, told.checked))},
     }
     return {key: value for key, value in stated.items() if value is not None}
+
+
+def _figures(told: LaneTable, base: Lane) -> dict[str, Any]:
+    """The facts that *told* states, as a lane has them: tables over the base's, lists of names as sets."""
+    stated = told.model_dump(exclude_none=True)
+    figures = {of: stated[key] for key, of in _FIELD_OF.items() if stated.get(key) not in (None, {})}
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            figures[name] = {**getattr(base, name), **value}
+        elif isinstance(getattr(base, name), frozenset):
+            figures[name] = frozenset(value)
+    return figures
 
 
 def _at(hosts: tuple[str, ...], host: str | None) -> bool:
@@ -288,4 +388,8 @@ class _Catalogue:
 @cache
 def _catalogue() -> _Catalogue:
     text = files("gateway").joinpath("catalogue.toml").read_text(encoding="utf-8")
-    return TypeAdapter(_Catalogue).validate_python(tomllib.loads(text, parse_float=Decimal))
+    data = tomllib.loads(text, parse_float=Decimal)
+    named = data.pop("sources")
+    for row in (*data["surfaces"], *data["models"]):
+        row["sources"] = {figure: named[name] for figure, name in row.get("sources", {}).items()}
+    return TypeAdapter(_Catalogue).validate_python(data)

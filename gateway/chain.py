@@ -1,133 +1,76 @@
-"""The chain: walks a plan until the images are there, or until nothing sensible is left to try.
+"""The chain: it walks a plan step by step, until the images are there or nothing more may be tried.
 
-It makes the attempts, verifies what comes, gives way as the policies say, and adds up time and money. What one attempt
-means for a lane is decided by :mod:`gateway.health`, what it costs by :mod:`gateway.money`.
+It makes no choice of lanes: the plan has made that. It decides what each attempt means for the next one, and keeps to the
+request's limits of time, money and calls.
 """
 
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final
 
 import anyio
 
-from gateway import money, verdicts
-from gateway.clock import Clock
-from gateway.config import FallbackPolicy
-from gateway.credentials import KEY_TROUBLE, Credentials
-from gateway.events import emit
-from gateway.health import Event, LaneState, next_state, shut, typical_seconds
-from gateway.lanes import Lane
-from gateway.request import ImageRequest
+from gateway import money
+from gateway.allowance import FREE_RETRY
+from gateway.attempts import Call, Desk, Order, Step, Tried
+from gateway.health import tail_seconds, typical_seconds
+from gateway.monitor import Entry
+from gateway.ranking import DELAY_PRICE
 from gateway.result import Attempt
-from gateway.saving import Destination
-from providers.exchange import Exchange
-from providers.images import ReferenceImage
-from providers.outcome import Billed, Outcome, OutcomeName
-from providers.request import UpstreamRequest
-from providers.sanitise import sanitise
-from providers.sizes import Size
+from providers.outcome import OutcomeName
 
 MAX_WAIT: Final = 5.0
 MAX_WAIT_SHARE: Final = 0.1
-"""A rate limit is waited out if that takes at most so many seconds and at most this share of the time left."""
+"""A hint is waited for if that takes at most so many seconds, and at most this share of the time left."""
+RETRY_PAUSE: Final = 1.0
+"""Seconds within which a lane that failed for free is asked again, at random: what failed together shall not return so."""
+SOFT_TIMEOUT: Final = 45.0
+"""Seconds after which another lane may start beside a slow one; or the slow one's 95th percentile, if that is longer."""
+MAX_PATIENCE: Final = 45.0
+"""Seconds a call waits at most for room on a lane while another lane could take it."""
 
 _LANE_WIDE: Final[frozenset[OutcomeName]] = frozenset(
     {"auth", "balance", "region", "model_gone", "quota_exhausted", "rate_limited", "no_image", "blocked", "invalid"}
 )
 """Outcomes after which the same lane is not tried at another size in the same request."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """One request, ready to be carried out. *deadline* is on the monotonic clock, *destination* where images are saved."""
-
-    request: ImageRequest
-    references: tuple[ReferenceImage, ...]
-    steps: tuple[tuple[Lane, Size], ...]
-    policy: FallbackPolicy
-    deadline: float
-    request_id: str
-    destination: Destination | None = None
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Tried:
-    """One attempt with all that came of it; *outcome* changes once, when its images are saved.
-
-    *another_key*: its key was refused, and the provider has another to use. *telling*: it says something about the lane.
-    """
-
-    lane: Lane
-    size: Size
-    attempt: Attempt
-    outcome: Outcome
-    verdict: verdicts.Verdict | None = None
-    another_key: bool = False
-    telling: bool = True
-
-    def is_judged(self, decision: str) -> bool:
-        """Whether images came and the verdict on them is *decision*."""
-        return self.verdict is not None and self.verdict.decision == decision
-
-
-@dataclass(slots=True, kw_only=True)
-class _Call:
-    """A call under way. *key* is None while it waits for room; an *outcome* of None at the end means it was cancelled."""
-
-    started: float
-    exchange: Exchange = field(default_factory=Exchange)
-    key: int | None = None
-    outcome: Outcome | None = None
-
-    def ended(self) -> Outcome:
-        """What came of it."""
-        return self.outcome or Outcome(name="cancelled", billed="maybe" if self.exchange.sent else "no")
-
-    def out_of_time(self, seconds: float) -> Outcome:
-        """What it is when the attempt's time is over."""
-        billed: Billed = "maybe" if self.exchange.sent else "no"
-        reason = (
-            f"no answer within {seconds:.0f} s" if self.key is not None else "other calls left no time for this one"
-        )
-        return Outcome(name="timeout", billed=billed, detail=reason)
+_PROVIDER_WIDE: Final[frozenset[OutcomeName]] = frozenset({"auth", "balance"})
+"""Outcomes after which no lane of the same provider is tried in the same request: the key is the same."""
+_PASSING: Final[frozenset[OutcomeName]] = frozenset({"transport", "overloaded", "timeout"})
+"""Outcomes that may be over in a moment."""
+_ANSWERS: Final[frozenset[OutcomeName]] = frozenset({"blocked", "no_image", "wrong_size", "invalid", "ok"})
+"""Outcomes in which the request itself was answered."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Walk:
     """The walk of one order along its plan; afterwards it holds everything that happened, and what is to be delivered.
 
-    *lock* guards *states*, which all requests of a gateway share. *unsaved* is why images could not be written.
+    *unsaved* is why images could not be written.
     """
 
-    order: Order
-    credentials: Mapping[str, Credentials]
-    states: dict[str, LaneState]
-    lock: threading.Lock
-    clock: Clock
+    desk: Desk
     tried: list[Tried] = field(default_factory=list)
     delivered: list[Tried] = field(default_factory=list)
     out_of_time: bool = False
     out_of_money: bool = False
+    out_of_allowance: bool = False
     unsaved: OSError | None = None
+    _committed: Decimal = Decimal(0)
+    _calls: int = 0
+    _behind: list[Tried] = field(default_factory=list)
     _left: set[str] = field(default_factory=set)
+    _done: set[int] = field(default_factory=set)
     _waited: bool = False
     _stopped: bool = False
 
-    async def run(self) -> None:
-        """Try step after step; what was kept for want of better makes up for what is missing."""
-        for number, (lane, size) in enumerate(self.order.steps):
-            if self._stopped or not self.missing:
-                break
-            if self._may_try(lane, size):
-                await self._step(lane, size, self._time_for(number))
-        for tried in sorted((each for each in self.tried if each.is_judged("keep")), key=_pixels, reverse=True):
-            if self.missing:
-                await self._deliver(tried)
+    @property
+    def order(self) -> Order:
+        """What is to be done."""
+        return self.desk.order
 
     @property
     def missing(self) -> int:
@@ -139,175 +82,283 @@ class Walk:
         """USD that the attempts so far did or may have cost."""
         return money.total(tried.attempt for tried in self.tried).usd
 
-    def _state(self, lane: Lane) -> LaneState:
-        return self.states.get(lane.name, LaneState())
+    async def run(self) -> None:
+        """Try step after step; what was kept for want of better makes up for what is missing."""
+        crowded = [number for number in range(len(self.order.steps)) if await self._passed_over(number)]
+        for number in crowded:  # nothing else came of it: now there is time to wait for room
+            if self._may_go(number) and not await self._step(number, self._time_to_spare(self.order.steps[number])):
+                self.out_of_time = True
+        await self._retry()
+        for tried in sorted((each for each in self.tried if each.is_judged("keep")), key=_pixels, reverse=True):
+            if self.missing:
+                await self._deliver(tried)
 
-    def _may_try(self, lane: Lane, size: Size) -> bool:
-        is_shut = shut(self._state(lane), self.clock.monotonic()) is not None
-        return lane.name not in self._left and not is_shut and self._can_afford(lane, size)
+    async def _passed_over(self, number: int) -> bool:
+        """Try a step; whether it was left for later because its lane had no room."""
+        return self._may_go(number) and not await self._step(number, self._patience(number))
 
-    def _can_afford(self, lane: Lane, size: Size) -> bool:
+    # What may be tried
+
+    def _may_go(self, number: int) -> bool:
+        return not self._stopped and bool(self.missing) and number not in self._done and self._may_try(number)
+
+    def _may_try(self, number: int) -> bool:
+        step = self.order.steps[number]
+        if not {step.lane.name, step.lane.provider}.isdisjoint(self._left):
+            return False
+        entry = Entry(lane=step.lane, size=step.size, lease=0.0)
+        is_shut = self.desk.monitor.refusal(entry) is not None and not self.order.last_resort
+        return not is_shut and self._can_afford(step)
+
+    def _can_afford(self, step: Step) -> bool:
         """Whether calls, time and money are left for a call; what is lacking is noted."""
         if self._calls_left() < 1:
             return False
-        if not self._in_time(lane, size):
+        if self._time_to_spare(step) < 0:
             self.out_of_time = True
             return False
         limit = self.order.request.max_cost
-        if limit is not None and self.spent + money.price(lane, size) > limit:
+        if limit is not None and self.spent + self._committed + step.price > limit:
             self.out_of_money = True
             return False
         return True
 
-    def _in_time(self, lane: Lane, size: Size) -> bool:
-        """Whether a call that begins now usually ends before the deadline."""
-        return typical_seconds(self._state(lane), lane, size) <= self.order.deadline - self.clock.monotonic()
-
     def _calls_left(self) -> int:
         """Calls that may still be made: the limit counts one image; each further image has a call of its own."""
-        return self.order.policy.max_attempts + self.order.request.n - 1 - len(self.tried)
+        return self.order.policy.max_attempts + self.order.request.n - 1 - self._calls
+
+    def _typical(self, step: Step) -> float:
+        return typical_seconds(self.desk.monitor.state(step.lane), step.lane, step.size)
+
+    def _time_left(self) -> float:
+        return self.order.deadline - self.desk.clock.monotonic()
+
+    def _time_to_spare(self, step: Step) -> float:
+        """Seconds that are left beyond what a call usually takes."""
+        return self._time_left() - self._typical(step)
 
     def _time_for(self, number: int) -> float:
         """Seconds for an attempt at step *number*: all that is left, less what another lane would need, if that suffices."""
-        lane, size = self.order.steps[number]
-        left = self.order.deadline - self.clock.monotonic()
-        others = (
-            typical_seconds(self._state(other), other, smaller)
-            for other, smaller in self.order.steps[number + 1 :]
-            if other is not lane
-        )
+        step, left = self.order.steps[number], self._time_left()
+        others = (self._typical(other) for other in self.order.steps[number + 1 :] if other.lane is not step.lane)
         reserve = min(others, default=0.0)
-        own = typical_seconds(self._state(lane), lane, size)
-        seconds = left - reserve if left - reserve >= own else left
-        return min(seconds, lane.timeout) if lane.timeout is not None else seconds
+        seconds = left - reserve if left - reserve >= self._typical(step) else left
+        return min(seconds, step.lane.timeout or math.inf)
 
-    async def _step(self, lane: Lane, size: Size, seconds: float) -> None:
-        """Make the calls of one step, side by side where several images are missing, and draw the consequences."""
-        shares = self._shares(lane, size)
-        if len(shares) == 1:
-            await self._attempt(lane, size, shares[0], seconds)
+    def _patience(self, number: int) -> float:
+        """Seconds to wait for room: as long as waiting costs less than the next lane, by the price of delay."""
+        step = self.order.steps[number]
+        other = self._beside(number)
+        if other is None:
+            return self._time_to_spare(step)
+        dearer = float(self.order.steps[other].price - step.price) / DELAY_PRICE
+        return min(max(self._typical(step), dearer), MAX_PATIENCE, self._time_to_spare(step))
+
+    def _beside(self, number: int) -> int | None:
+        """The next step on another lane at the same size that may be tried, if there is one."""
+        step = self.order.steps[number]
+        later = range(number + 1, len(self.order.steps))
+        return next(
+            (each for each in later if self._is_beside(step, self.order.steps[each]) and self._may_go(each)), None
+        )
+
+    @staticmethod
+    def _is_beside(step: Step, other: Step) -> bool:
+        return other.lane is not step.lane and other.size == step.size
+
+    def _dues(self, step: Step, images: int) -> Decimal:
+        """USD that a call draws on the allowance for retries, by the failures it follows.
+
+        The full price where one of them may have been billed; a share of it for another try on a lane that failed for
+        free; nothing for another lane after a free failure.
+        """
+        if any(not tried.free for tried in self._behind):
+            return step.price * images
+        again = any(tried.step.lane is step.lane for tried in self._behind)
+        return step.price * images * FREE_RETRY if again else Decimal(0)
+
+    # One step
+
+    async def _step(self, number: int, waiting: float) -> bool:
+        """Make the calls of one step, side by side where several images are missing, and draw the consequences.
+
+        Returns whether calls were made: there may be no room on the lane within *waiting* seconds.
+        """
+        shares = self._shares(self.order.steps[number])
+        before = len(self.tried)
+        if len(shares) == 1 and self._could_hedge(number):
+            await self._raced(number, shares[0], waiting)
+        elif len(shares) == 1:
+            await self._call(number, shares[0], waiting)
         else:
             async with anyio.create_task_group() as group:
                 for share in shares:
-                    group.start_soon(self._attempt, lane, size, share, seconds)
-        await self._consider(lane, size, self.tried[-len(shares) :])
+                    group.start_soon(self._call, number, share, waiting)
+        results = self.tried[before:]
+        if results:
+            self._done.add(number)
+            await self._consider(results)
+        return bool(results)
 
-    def _shares(self, lane: Lane, size: Size) -> list[int]:
+    def _shares(self, step: Step) -> list[int]:
         """How many images each call of a step asks for, as far as calls and money go; at least one call."""
-        images, limit, each = self.missing, self.order.request.max_cost, lane.images_per_call
+        images, limit, each = self.missing, self.order.request.max_cost, step.lane.images_per_call
         if limit is not None:
-            images = min(images, math.floor((limit - self.spent) / money.price(lane, size)))
+            images = min(images, math.floor((limit - self.spent - self._committed) / step.price))
         return [min(each, images - start) for start in range(0, images, each)][: self._calls_left()]
 
-    async def _consider(self, lane: Lane, size: Size, results: Sequence[Tried]) -> None:
+    async def _call(self, number: int, images: int, waiting: float, let_in: Callable[[], None] = lambda: None) -> None:
+        """Make one call when there is room, and deliver what is good. *let_in* is told when it begins."""
+        step, monitor = self.order.steps[number], self.desk.monitor
+        dues = self._dues(step, images)
+        if dues and not monitor.may_retry(dues):
+            self.out_of_allowance = self._stopped = True
+            return
+        entry = Entry(lane=step.lane, size=step.size, images=images, lease=self._time_for(number))
+        call = monitor.admitted_as_last(entry) if self.order.last_resort else await monitor.admitted(entry, waiting)
+        if call is None:
+            monitor.give_back(dues)
+            return
+        let_in()
+        entry = replace(entry, lease=self._time_for(number))  # waiting has taken some of it
+        self._calls += 1
+        self._committed += step.price * images
+        first = not self.tried
+        try:
+            tried = await self.desk.attempt(Call(call, self._calls, entry, self.desk.clock.monotonic()), self.tried)
+        finally:
+            self._committed -= step.price * images
+        if tried.is_judged("accept") and self.missing:
+            if first and tried.attempt.cost is not None:
+                monitor.earn(tried.attempt.cost.usd)
+            await self._deliver(tried)
+
+    def _could_hedge(self, number: int) -> bool:
+        other = self._beside(number)
+        return other is not None and self.desk.monitor.put_by_so_far() >= self.order.steps[other].price
+
+    async def _raced(self, number: int, images: int, waiting: float) -> None:
+        """Make one call, and if it is slow beyond measure, one on another lane beside it: the first good image wins."""
+        begun, ended = anyio.Event(), anyio.Event()
+        async with anyio.create_task_group() as group:
+
+            async def first() -> None:
+                await self._call(number, images, waiting, begun.set)
+                begun.set()
+                ended.set()
+                if not self.missing:
+                    group.cancel_scope.cancel()
+
+            async def second() -> None:
+                other = await self._hedge_after(number, images, begun, ended)
+                if other is not None:
+                    self._done.add(other)
+                    await self._call(other, images, self._patience(other))
+                    if not self.missing:
+                        group.cancel_scope.cancel()
+
+            group.start_soon(first)
+            group.start_soon(second)
+
+    async def _hedge_after(self, number: int, images: int, begun: anyio.Event, ended: anyio.Event) -> int | None:
+        """The step to start beside *number* once that is slow, or None if it ended in time or there is nothing for it."""
+        await begun.wait()
+        step = self.order.steps[number]
+        soft = max(SOFT_TIMEOUT, tail_seconds(self.desk.monitor.state(step.lane), step.lane, step.size))
+        with anyio.move_on_after(soft):
+            await ended.wait()
+        if ended.is_set():
+            return None
+        other = self._beside(number)
+        if other is None or not self.desk.monitor.may_hedge(self.order.steps[other].price * images):
+            return None
+        return other
+
+    # What it means
+
+    async def _consider(self, results: Sequence[Tried]) -> None:
         """What the results of a step mean for the rest of the walk."""
-        failed = [tried for tried in results if tried.attempt.outcome != "ok"]
+        failed = [tried for tried in results if tried.attempt.outcome not in ("ok", "cancelled")]
         for tried in failed:
-            outcome = tried.attempt.outcome
-            if outcome == "blocked" and self.order.policy.on_blocked == "stop":
-                self._stopped = True
-            if outcome == "no_image" and (self.order.policy.on_no_image == "stop" or self._second("no_image")):
-                self._stopped = True
-            if outcome in _LANE_WIDE or _was_unreachable(tried.attempt):
-                self._left.add(lane.name)
-        if self.missing and not self._stopped and len(failed) == len(results):
-            refused = (tried for tried in failed if tried.another_key)
-            await self._again(lane, size, next(refused, failed[-1]))
+            self._note(tried)
+        if not self.missing or self._stopped or len(failed) < len(results):
+            return
+        self._behind = failed
+        await self._again(next((tried for tried in failed if tried.another_key), failed[-1]))
+
+    def _note(self, tried: Tried) -> None:
+        """What one failure rules out."""
+        outcome, lane = tried.attempt.outcome, tried.step.lane
+        if outcome == "blocked" and self.order.policy.on_blocked == "stop":
+            self._stopped = True
+        if outcome == "no_image" and (self.order.policy.on_no_image == "stop" or self._second("no_image")):
+            self._stopped = True
+        if outcome in _LANE_WIDE or _was_unreachable(tried.attempt):
+            self._left.add(lane.name)
+        if outcome in _PROVIDER_WIDE and not tried.another_key:
+            self._left.add(lane.provider)
 
     def _second(self, outcome: OutcomeName) -> bool:
         """Whether *outcome* came from more than one lane."""
-        return len({tried.lane.name for tried in self.tried if tried.attempt.outcome == outcome}) > 1
+        return len({tried.step.lane.name for tried in self.tried if tried.attempt.outcome == outcome}) > 1
 
-    async def _again(self, lane: Lane, size: Size, failed: Tried) -> None:
-        """Ask the same lane once more after the two failures where that helps: another key is left, or a short wait."""
-        helps = failed.another_key or await self._waited_out(failed.attempt)
-        if helps and self._can_afford(lane, size):
-            self._left.discard(lane.name)
-            await self._step(lane, size, self._time_left(lane))
+    async def _again(self, failed: Tried) -> None:
+        """Ask the same lane once more after that failure where it helps: another key is left, or a short wait."""
+        step = failed.step
+        if failed.another_key:
+            self._behind = []  # a key was refused, not the request
+        elif not await self._waited_out(failed.attempt):
+            return
+        if self._can_afford(step):
+            self._left.discard(step.lane.name)
+            number = [_place(each) for each in self.order.steps].index(_place(step))
+            await self._step(number, self._time_to_spare(step))
 
     async def _waited_out(self, attempt: Attempt) -> bool:
         """Whether a rate limit is over: once in a request it is waited out, if that takes little of the time left."""
-        hint, left = attempt.retry_after, self.order.deadline - self.clock.monotonic()
+        hint = attempt.retry_after
         if attempt.outcome != "rate_limited" or self._waited or hint is None or self._calls_left() < 1:
             return False
-        if not 0 <= hint <= min(MAX_WAIT, MAX_WAIT_SHARE * left):
+        if not self._is_short(hint):
             return False
         self._waited = True
-        await self.clock.sleep(hint)
+        await self.desk.clock.sleep(hint)
         return True
 
-    def _time_left(self, lane: Lane) -> float:
-        return min(self.order.deadline - self.clock.monotonic(), lane.timeout or math.inf)
+    def _is_short(self, hint: float) -> bool:
+        return 0 <= hint <= min(MAX_WAIT, MAX_WAIT_SHARE * self._time_left())
 
-    async def _attempt(self, lane: Lane, size: Size, images: int, seconds: float) -> None:
-        """Make one call, write down what came of it, however it ends, and deliver what is good."""
-        call = _Call(started=self.clock.monotonic())
-        until = call.started + seconds
-        try:
-            with anyio.move_on_after(seconds):
-                async with self.credentials[lane.provider].room(lane.name):
-                    call.started = self.clock.monotonic()
-                    request = _upstream_request(self.order, lane, size, images, until - call.started)
-                    if self._in_time(lane, size):  # waiting for room may have taken too long
-                        await self._ask(call, lane, request)
-            call.outcome = call.outcome or call.out_of_time(seconds)
-        finally:
-            tried = self._judge(lane, size, images, call)
-            self._record(tried)
-        if tried.is_judged("accept"):
-            await self._deliver(tried)
+    async def _retry(self) -> None:
+        """When the plan is walked to its end, ask one lane again that failed for free, after a short while at random."""
+        number = self._worth_a_retry()
+        wishes = self.order.request.fallback
+        gives_way = self.order.policy.order if wishes is None else wishes
+        if number is None or not self.missing or self._stopped or not gives_way:
+            return
+        step = self.order.steps[number]
+        if not self._can_afford(step):
+            return
+        await self.desk.clock.sleep(RETRY_PAUSE * self.desk.monitor.luck())
+        self._left.discard(step.lane.name)
+        self._behind = [tried for tried in self.tried if _place(tried.step) == _place(step)][-1:]
+        if self._may_try(number):
+            await self._step(number, self._time_to_spare(step))
 
-    async def _ask(self, call: _Call, lane: Lane, request: UpstreamRequest) -> None:
-        credentials = self.credentials[lane.provider]
-        call.key = credentials.pick(call.started)
-        try:
-            call.outcome = await credentials.adapters[call.key].generate(request, call.exchange)
-        except Exception as error:  # a bug in an adapter must not cost the images of the calls beside it
-            billed: Billed = "maybe" if call.exchange.sent else "no"
-            detail = f"the adapter failed with {type(error).__name__}"
-            call.outcome = Outcome(name="bad_response", billed=billed, detail=detail)
+    def _worth_a_retry(self) -> int | None:
+        """The first step that failed for free, for a reason that may be over in a moment, and with no hint to stay away.
 
-    def _judge(self, lane: Lane, size: Size, images: int, call: _Call) -> Tried:
-        outcome, verdict, now = call.ended(), None, self.clock.monotonic()
-        name = outcome.name
-        if name == "ok" and not outcome.images:
-            name = "no_image"
-        if name == "ok":
-            verdict = verdicts.verdict(outcome.images, size, self.order.request, self.order.policy.on_wrong_size)
-            name = "ok" if verdict.as_asked else "wrong_size"
-        refused = call.key is not None and name in KEY_TROUBLE
-        another_key = refused and self.credentials[lane.provider].rest(call.key or 0, now)
-        attempt = Attempt(
-            lane=lane.name,
-            size=size,
-            outcome=name,
-            billed=outcome.billed,
-            cost=money.cost_of(lane, size, outcome, images),
-            duration=now - call.started,
-            retry_after=outcome.retry_after,
-            detail=sanitise(outcome.detail or "; ".join(verdict.warnings if verdict else ())),
-        )
-        # What one key meets while another works is not the lane's fault, nor is a lack of room on our side.
-        return Tried(
-            lane=lane, size=size, attempt=attempt, outcome=outcome, verdict=verdict, another_key=another_key,
-            telling=call.key is not None and not another_key,
-        )  # fmt: skip
-
-    def _record(self, tried: Tried) -> None:
-        attempt = tried.attempt
-        self.tried.append(tried)
-        if tried.telling:
-            event = Event(
-                outcome=attempt.outcome, billed=attempt.billed, size=tried.size,
-                duration=attempt.duration, retry_after=attempt.retry_after,
-            )  # fmt: skip
-            with self.lock:
-                self.states[attempt.lane] = next_state(self._state(tried.lane), event, self.clock.monotonic())
-        emit(
-            "image_attempt", request_id=self.order.request_id, lane=attempt.lane, size=attempt.size,
-            outcome=attempt.outcome, billed=attempt.billed, usd=str(attempt.cost.usd) if attempt.cost else None,
-            seconds=round(attempt.duration, 3), detail=attempt.detail, tags=self.order.request.tags,
-        )  # fmt: skip
+        None where the model answered somewhere: another try would be another opinion, not another chance.
+        """
+        if any(tried.attempt.outcome in _ANSWERS for tried in self.tried):
+            return None
+        last = {_place(tried.step): tried for tried in self.tried}
+        for number, step in enumerate(self.order.steps):
+            tried = last.get(_place(step))
+            if tried is None or not tried.free or tried.attempt.outcome not in _PASSING:
+                continue
+            if tried.attempt.retry_after is None or self._is_short(tried.attempt.retry_after):
+                return number
+        return None
 
     async def _deliver(self, tried: Tried) -> None:
         """Count the images as delivered, and save them if that was asked for."""
@@ -322,6 +373,10 @@ class Walk:
             tried.outcome = replace(tried.outcome, parts=parts)
 
 
+def _place(step: Step) -> tuple[str, str]:
+    return step.lane.name, step.size
+
+
 def _was_unreachable(attempt: Attempt) -> bool:
     """Whether the call did not even leave: asking for a smaller image does not change that."""
     return attempt.outcome == "transport" and attempt.billed == "no"
@@ -329,21 +384,3 @@ def _was_unreachable(attempt: Attempt) -> bool:
 
 def _pixels(tried: Tried) -> int:
     return min(image.width * image.height for image in tried.outcome.images)
-
-
-def _upstream_request(order: Order, lane: Lane, size: Size, images: int, seconds: float) -> UpstreamRequest:
-    """The request in the lane's terms, without what the lane does not support."""
-    request = order.request
-    supported = {name: value for name, value in request.parameters().items() if name in lane.capabilities}
-    return UpstreamRequest(
-        model=lane.upstream_model,
-        catalogue_model=lane.model,
-        prompt=request.prompt,
-        images=order.references,
-        size=size if lane.takes_size else None,
-        aspect_ratio=request.aspect_ratio,
-        n=images,
-        stream=bool(lane.stream),
-        timeout=seconds,
-        **supported,
-    )

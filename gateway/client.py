@@ -9,21 +9,26 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from decimal import Decimal
+from random import SystemRandom
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 from weakref import WeakKeyDictionary
 
 import anyio.to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from gateway import conclusion, config, references, router
-from gateway.chain import Order, Walk
+from gateway.acceptance import Verdicts
+from gateway.attempts import Desk, Order, Step, Tried
+from gateway.chain import Walk
 from gateway.clock import Clock
 from gateway.config import Config
 from gateway.credentials import Credentials
-from gateway.events import emit, warn
-from gateway.health import LaneHealth, LaneState, snapshot
+from gateway.events import Emitter, LaneChanged, Listener, RequestStarted, warn
+from gateway.health import LaneHealth, Standing
 from gateway.lanes import Lane
+from gateway.monitor import Chance, Monitor
 from gateway.plan import Plan
 from gateway.request import ImageRequest
 from gateway.result import ImageResult
@@ -31,6 +36,9 @@ from gateway.saving import Destination
 from providers.errors import ConfigError, InvalidRequest
 from providers.images import ReferenceImage
 from providers.provider import ProviderFactory, load_provider
+
+_SEEDS: Final = 1 << 53
+"""How many seeds there are: as many as a random float tells apart."""
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | None
 T = TypeVar("T")
@@ -56,7 +64,7 @@ class _Setup:
         for warning in loaded.warnings:
             warn(warning)
         credentials = {
-            name: Credentials([load(settings) for settings in entry.settings], entry.max_concurrency)
+            name: Credentials([load(settings) for settings in entry.settings])
             for name, entry in loaded.providers.items()
             if entry.enabled
         }
@@ -67,10 +75,10 @@ class _Setup:
         loop = asyncio.get_running_loop()
         self.loops[loop] = self.loops.get(loop, 0) + change
 
-    def in_flight(self, lane: Lane) -> int:
-        """How many calls to *lane* are under way."""
-        credentials = self.credentials.get(lane.provider)
-        return credentials.in_flight(lane.name) if credentials is not None else 0
+    def watched_by(self, monitor: Monitor) -> None:
+        """Have *monitor* look after these lanes."""
+        at_once = {name: entry.max_concurrency for name, entry in self.config.providers.items()}
+        monitor.watch(self.lanes, at_once, self.config.fallback.retry_budget)
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
@@ -78,20 +86,41 @@ class _Setup:
             await credentials.aclose()
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One request on its way, *started* on the monotonic clock, and the attempts that were made for it."""
+
+    request: ImageRequest
+    request_id: str
+    started: float
+    tried: list[Tried] = field(default_factory=list)
+
+
 class AsyncGateway:
     """Draws images through whichever configured lane serves best. Use it as an async context manager, or ``aclose()`` it.
 
     One instance serves any number of tasks, threads and event loops. *load* makes the adapter for a key of a provider;
-    normally it is found by the provider's kind.
+    normally it is found by the provider's kind. *chance* gives random numbers from 0 to 1.
     """
 
     def __init__(
-        self, configuration: Config, *, clock: Clock | None = None, load: ProviderFactory = load_provider
+        self,
+        configuration: Config,
+        *,
+        clock: Clock | None = None,
+        load: ProviderFactory = load_provider,
+        chance: Chance | None = None,
     ) -> None:
         self._load = load
         self._setup = _Setup.of(configuration, load)
         self._clock = clock or Clock()
-        self._states: dict[str, LaneState] = {}
+        self._emitter = Emitter()
+        self._monitor = Monitor(self._clock, chance, self._tell)
+        self._setup.watched_by(self._monitor)
+        self._verdicts = Verdicts()
+        self._incumbents: dict[router.Kind, str] = {}
+        self._chance = chance or SystemRandom().random
+        self._seed = self._dice()
         self._replaced: list[_Setup] = []
         self._lock = threading.Lock()
 
@@ -122,19 +151,32 @@ class AsyncGateway:
             DeadlineExceeded: the time ran out, or could not suffice.
             BudgetExceeded: ``max_cost`` does not suffice.
         """
-        request = as_request(prompt, fields)
-        started = self._clock.monotonic()
-        given = await anyio.to_thread.run_sync(references.load, request.images) if request.images else ()
-        async with self._setup_in_force() as setup:
-            planned = self._plan(setup, request, references.weights(given))
-            if not planned.candidates:
-                raise conclusion.no_lane_error(planned, request)
-            order = await _order(setup, request, given, planned, started)
-            walk = Walk(
-                order=order, credentials=setup.credentials, states=self._states, lock=self._lock, clock=self._clock
-            )
-            await walk.run()
-            return self._concluded(walk, started)
+        job = _Job(as_request(prompt, fields), secrets.token_hex(8), self._clock.monotonic())
+        self._emitter.emit(_started(job, self.config.record_prompts))
+        result, failure = None, ""
+        try:
+            result = await self._drawn(job)
+            return result
+        except BaseException as error:  # a cancellation, too, is an end to tell of
+            failure = type(error).__name__
+            raise
+        finally:
+            seconds = self._clock.monotonic() - job.started
+            self._emitter.emit(conclusion.ended(job.request, job.request_id, seconds, result, failure, job.tried))
+
+    async def feedback(self, request_id: str, accepted: bool, cleanup_cost: Decimal | float = 0) -> None:
+        """Tell whether the images of a request were usable: *quality* ``"auto"`` learns from it, per task.
+
+        *cleanup_cost* is the USD it took to make them usable, or was lost in trying. The last verdict on a request counts.
+
+        Raises:
+            InvalidRequest: no result of this gateway has that *request_id*, or the cost is not an amount.
+        """
+        self.judge(request_id, accepted, cleanup_cost)
+
+    def judge(self, request_id: str, accepted: bool, cleanup_cost: Decimal | float = 0) -> None:
+        """:meth:`feedback` for code that cannot wait."""
+        self._verdicts.judge(request_id, accepted, cleanup_cost)
 
     def plan(self, prompt: str | ImageRequest, **fields: Any) -> Plan:
         """What :meth:`generate` would try, in order, and why the rest is left out. Makes no call and reads no file.
@@ -147,7 +189,17 @@ class AsyncGateway:
 
     def health(self) -> list[LaneHealth]:
         """How every lane is doing right now."""
-        return [self._health(lane) for lane in self._setup.lanes.values()]
+        return self._monitor.health()
+
+    def on_event(self, listener: Listener) -> Callable[[], None]:
+        """Tell *listener* of every event (:mod:`gateway.events`) from now on, until what is returned is called.
+
+        It is called on the thread and at the moment of the event, so it must be quick. What it raises costs no image.
+
+        Raises:
+            TypeError: *listener* is a coroutine function.
+        """
+        return self._emitter.on_event(listener)
 
     def reload(self, source: Source = None) -> None:
         """Swap the configuration. Requests in flight finish on the old one, whose connections are closed after the last.
@@ -161,9 +213,13 @@ class AsyncGateway:
         with self._lock:
             old, self._setup = self._setup, new
             self._replaced.append(old)
-            for lane in new.lanes.values():
-                if old.config.providers.get(lane.provider) != new.config.providers[lane.provider]:
-                    self._states.pop(lane.name, None)
+            providers = new.config.providers
+            self._monitor.forget(
+                name
+                for name, lane in new.lanes.items()
+                if old.config.providers.get(lane.provider) != providers[lane.provider]
+            )
+            new.watched_by(self._monitor)
 
     async def aclose(self) -> None:
         """Close the connections of this event loop."""
@@ -181,25 +237,63 @@ class AsyncGateway:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.config.source}: {len(self._setup.lanes)} lanes>"
 
+    async def _drawn(self, job: _Job) -> ImageResult:
+        given = await anyio.to_thread.run_sync(references.load, job.request.images) if job.request.images else ()
+        weights = references.weights(given)
+        async with self._setup_in_force() as setup:
+            planned = self._plan(setup, job.request, weights)
+            if not planned.candidates:
+                raise conclusion.no_lane_error(planned, job.request)
+            self._settle(job.request, planned)
+            order = await _order(setup, job, given, planned)
+            desk = Desk(
+                order=order, credentials=setup.credentials, monitor=self._monitor, clock=self._clock,
+                emit=self._emitter.emit,
+            )  # fmt: skip
+            walk = Walk(desk=desk, tried=job.tried)
+            await walk.run()
+            if not walk.tried and not walk.out_of_time:  # another request shut the lanes a moment ago
+                raise conclusion.no_lane_error(self._plan(setup, job.request, weights), job.request)
+        return self._concluded(walk, job)
+
     def _plan(self, setup: _Setup, request: ImageRequest, weights: tuple[int, ...]) -> Plan:
         _check_provider_names(request, setup.config)
         situation = router.Situation(
             now=self._clock.monotonic(),
             today=self._clock.today(),
-            states=self._states,
+            states=self._monitor.states,
+            in_flight=self._monitor.crowds(),
+            quotas=self._monitor.usage,
+            acceptance=self._verdicts.of(request.task) if request.quality == "auto" else {},
+            incumbents=self._incumbents,
+            seed=self._seed,
             egress_country=setup.config.egress_country,
             models=setup.config.models,
             sort=setup.config.sort,
             fallback=setup.config.fallback.order,
             references=weights,
         )
-        return router.plan(request, tuple(setup.lanes.values()), situation)
+        return router.plan(request, setup.config.lanes, situation)
 
-    def _health(self, lane: Lane) -> LaneHealth:
-        state = self._states.get(lane.name, LaneState())
-        in_flight = sum(setup.in_flight(lane) for setup in (self._setup, *self._replaced))
-        limit = self._setup.config.providers[lane.provider].max_concurrency
-        return snapshot(state, lane, self._clock.monotonic(), in_flight, limit)
+    def _tell(self, lane: Lane, before: Standing, after: Standing) -> None:
+        self._emitter.emit(
+            LaneChanged(
+                lane=lane.name,
+                state_before=before.state,
+                state_after=after.state,
+                reason=after.reason,
+                until=after.until,
+            )
+        )
+
+    def _settle(self, request: ImageRequest, planned: Plan) -> None:
+        """Note where *request* goes, and draw anew: until then, :meth:`plan` shows what :meth:`generate` would do."""
+        with self._lock:
+            router.note(self._incumbents, request, planned)
+            self._seed = self._dice()
+
+    def _dice(self) -> int:
+        return int(self._chance() * _SEEDS)
 
     @asynccontextmanager
     async def _setup_in_force(self) -> AsyncIterator[_Setup]:
@@ -228,24 +322,14 @@ class AsyncGateway:
             with suppress(Exception):  # a request whose images are there must not fail over old connections
                 await setup.aclose()
 
-    def _concluded(self, walk: Walk, started: float) -> ImageResult:
-        elapsed = self._clock.monotonic() - started
-        result = conclusion.result_of(walk, elapsed, self._clock.today())
-        error = None if result else conclusion.error_of(walk)
-        emit(
-            "image_request",
-            request_id=walk.order.request_id,
-            outcome="ok" if result else type(error).__name__,
-            lane=result.lane if result else None,
-            size=result.size if result else None,
-            usd=str(result.total_cost.usd) if result else str(walk.spent),
-            attempts=len(walk.tried),
-            seconds=round(elapsed, 3),
-            tags=walk.order.request.tags,
-        )
+    def _concluded(self, walk: Walk, job: _Job) -> ImageResult:
+        elapsed = self._clock.monotonic() - job.started
+        result = conclusion.result_of(walk, elapsed, self._clock.today(), self._verdicts.judge)
         if result is None:
-            assert error is not None
-            raise error
+            raise conclusion.error_of(walk)
+        self._verdicts.remember(
+            job.request_id, result.lane, job.request.task, result.cost.usd, len(result.images), conclusion.lost(walk)
+        )
         return result
 
 
@@ -256,9 +340,14 @@ class Gateway:
     """
 
     def __init__(
-        self, configuration: Config, *, clock: Clock | None = None, load: ProviderFactory = load_provider
+        self,
+        configuration: Config,
+        *,
+        clock: Clock | None = None,
+        load: ProviderFactory = load_provider,
+        chance: Chance | None = None,
     ) -> None:
-        self._gateway = AsyncGateway(configuration, clock=clock, load=load)
+        self._gateway = AsyncGateway(configuration, clock=clock, load=load, chance=chance)
         self._lock = threading.Lock()
         self._stack = ExitStack()
         self._running: BlockingPortal | None = None
@@ -278,6 +367,10 @@ class Gateway:
         request = as_request(prompt, fields)
         return self._call(lambda: self._gateway.generate(request))
 
+    def feedback(self, request_id: str, accepted: bool, cleanup_cost: Decimal | float = 0) -> None:
+        """See :meth:`AsyncGateway.feedback`."""
+        self._gateway.judge(request_id, accepted, cleanup_cost)
+
     def plan(self, prompt: str | ImageRequest, **fields: Any) -> Plan:
         """See :meth:`AsyncGateway.plan`."""
         return self._gateway.plan(prompt, **fields)
@@ -285,6 +378,10 @@ class Gateway:
     def health(self) -> list[LaneHealth]:
         """See :meth:`AsyncGateway.health`."""
         return self._gateway.health()
+
+    def on_event(self, listener: Listener) -> Callable[[], None]:
+        """See :meth:`AsyncGateway.on_event`."""
+        return self._gateway.on_event(listener)
 
     def reload(self, source: Source = None) -> None:
         """See :meth:`AsyncGateway.reload`."""
@@ -330,20 +427,25 @@ class Gateway:
             return self._running
 
 
-async def _order(
-    setup: _Setup, request: ImageRequest, given: tuple[ReferenceImage, ...], planned: Plan, started: float
-) -> Order:
-    request_id = secrets.token_hex(8)
-    place = request.save_to
+def _started(job: _Job, record_prompts: bool) -> RequestStarted:
+    request = job.request
+    return RequestStarted(
+        request_id=job.request_id, size=request.size, n=request.n, model=request.model, task=request.task,
+        quality=request.quality, tags=request.tags, prompt=request.prompt if record_prompts else None,
+    )  # fmt: skip
+
+
+async def _order(setup: _Setup, job: _Job, given: tuple[ReferenceImage, ...], planned: Plan) -> Order:
+    request, place = job.request, job.request.save_to
     seconds = float(request.deadline) if request.deadline is not None else setup.config.deadlines[request.size]
     return Order(
         request=request,
         references=given,
-        steps=tuple((setup.lanes[step.lane], step.size) for step in planned.candidates),
+        steps=tuple(Step(setup.lanes[step.lane], step.size) for step in planned.candidates),
         policy=setup.config.fallback,
-        deadline=started + seconds,
-        request_id=request_id,
-        destination=await anyio.to_thread.run_sync(Destination, place, request_id) if place is not None else None,
+        deadline=job.started + seconds,
+        request_id=job.request_id,
+        destination=await anyio.to_thread.run_sync(Destination, place, job.request_id) if place is not None else None,
     )
 
 

@@ -12,8 +12,12 @@ import anyio
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """*monotonic* gives seconds that never jump, *today* the day in UTC, *sleep* waits a number of seconds."""
+    """*monotonic* gives seconds that never jump, *wall* the date and time in UTC, *sleep* waits a number of seconds."""
 
     monotonic: Callable[[], float] = time.monotonic
-    today: Callable[[], date] = lambda: datetime.now(UTC).date()
+    wall: Callable[[], datetime] = lambda: datetime.now(UTC)
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+
+    def today(self) -> date:
+        """The day in UTC."""
+        return self.wall().date()

@@ -7,11 +7,13 @@ from datetime import date
 from decimal import Decimal
 
 from gateway import money
-from gateway.chain import Tried, Walk
+from gateway.attempts import Tried
+from gateway.chain import Walk
+from gateway.events import RequestEnded
 from gateway.health import shut
 from gateway.plan import Exclusion, Plan
 from gateway.request import ImageRequest
-from gateway.result import Attempt, Cost, ImageResult
+from gateway.result import Attempt, Cost, ImageResult, Judge
 from gateway.router import lane_warnings
 from providers.errors import (
     AllAttemptsFailed,
@@ -32,8 +34,8 @@ class NoLaneForRequest(NoLaneAvailable, InvalidRequest):
     """No lane could ever serve this request as it stands: it has to change, or the configuration."""
 
 
-def result_of(walk: Walk, elapsed: float, today: date) -> ImageResult | None:
-    """The result of a finished walk, or None if there is nothing to deliver."""
+def result_of(walk: Walk, elapsed: float, today: date, judge: Judge) -> ImageResult | None:
+    """The result of a finished walk, or None if there is nothing to deliver. *judge* takes the verdict on it."""
     chosen = walk.delivered
     if not chosen or walk.unsaved is not None:
         return None
@@ -44,9 +46,9 @@ def result_of(walk: Walk, elapsed: float, today: date) -> ImageResult | None:
     return ImageResult(
         images=images,
         text="".join(tried.outcome.text for tried in chosen),
-        lane=first.lane.name,
-        provider=first.lane.provider,
-        model=first.lane.model,
+        lane=first.step.lane.name,
+        provider=first.step.lane.provider,
+        model=first.step.lane.model,
         requested_size=request.size,
         size=size,
         downgraded=rank(size) < rank(request.size),
@@ -57,7 +59,44 @@ def result_of(walk: Walk, elapsed: float, today: date) -> ImageResult | None:
         request_id=walk.order.request_id,
         elapsed=elapsed,
         parts=tuple(part for tried in chosen for part in tried.outcome.parts),
+        _judge=judge,
     )
+
+
+def ended(
+    request: ImageRequest,
+    request_id: str,
+    seconds: float,
+    result: ImageResult | None,
+    failure: str,
+    tried: Sequence[Tried],
+) -> RequestEnded:
+    """The event that a request ended with: its *result*, or else the name of the error's class."""
+    return RequestEnded(
+        request_id=request_id,
+        outcome="ok" if result else failure,
+        requested_size=request.size,
+        seconds=seconds,
+        attempts=len(tried),
+        total_usd=money.total(each.attempt for each in tried).usd,
+        lane=result.lane if result else None,
+        size=result.size if result else None,
+        downgraded=result.downgraded if result else False,
+        images=len(result.images) if result else 0,
+        usd=result.cost.usd if result else None,
+        task=request.task,
+        tags=request.tags,
+    )
+
+
+def lost(walk: Walk) -> dict[str, Decimal]:
+    """USD by lane that a finished walk did or may have cost beyond what was delivered."""
+    costs: dict[str, Decimal] = {}
+    for tried in walk.tried:
+        if tried.attempt.cost is not None and tried not in walk.delivered:
+            name = tried.attempt.lane
+            costs[name] = costs.get(name, Decimal(0)) + tried.attempt.cost.usd
+    return costs
 
 
 def error_of(walk: Walk) -> GatewayError:
@@ -92,8 +131,7 @@ def _wait(tried: Tried, walk: Walk) -> float | None:
     """
     if tried.attempt.outcome != "quota_exhausted" and tried.attempt.retry_after is not None:
         return tried.attempt.retry_after
-    state = walk.states.get(tried.lane.name)
-    return shut(state, walk.clock.monotonic()) if state is not None else None
+    return shut(walk.desk.monitor.state(tried.step.lane), walk.desk.clock.monotonic())
 
 
 def no_lane_error(plan: Plan, request: ImageRequest) -> GatewayError:
@@ -128,17 +166,17 @@ def _cost(chosen: Sequence[Tried]) -> Cost:
 
 def _warnings(chosen: Sequence[Tried], images: int, request: ImageRequest, today: date) -> Iterable[str]:
     for tried in chosen:
-        yield from lane_warnings(tried.lane, request, today)
+        yield from lane_warnings(tried.step.lane, request, today)
         if tried.verdict is not None:
             yield from tried.verdict.warnings
-        if rank(tried.size) < rank(request.size):
-            yield f"{request.size} could not be had: {tried.lane.name} was asked for {tried.size} instead"
+        if rank(tried.step.size) < rank(request.size):
+            yield f"{request.size} could not be had: {tried.step.lane.name} was asked for {tried.step.size} instead"
     if images < request.n:
         yield f"{images} of {request.n} images came"
 
 
 def _is_over(walk: Walk) -> bool:
-    return walk.order.deadline - walk.clock.monotonic() < 0.001  # timers may fire a trifle early
+    return walk.order.deadline - walk.desk.clock.monotonic() < 0.001  # timers may fire a trifle early
 
 
 def _sentence(kind: type[GatewayError], walk: Walk) -> str:
@@ -154,4 +192,6 @@ def _sentence(kind: type[GatewayError], walk: Walk) -> str:
         return f"{beginning}; nothing was tried and nothing spent"
     trail = "; ".join(f"{each.lane} at {each.size}: {each.outcome} ({each.detail})" for each in attempts)
     spent = money.total(attempts).usd
+    if walk.out_of_allowance:
+        trail += "; the budget for retries is used up ([fallback] retry_budget)"
     return f"{beginning}: {trail}; at most ${spent.normalize() if spent else Decimal(0):f} was spent"

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -17,38 +14,47 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway import catalogue, secrets
+from gateway import catalogue, document, secrets
+from gateway.complaints import Complaints
+from gateway.document import Document
 from gateway.lanes import Lane
-from gateway.settings import DEADLINES, ProviderTable, Settings, Sort, Step, key_path, known_keys
+from gateway.settings import (
+    DEADLINES,
+    HEDGE,
+    RETRY_BUDGET,
+    ProviderTable,
+    Settings,
+    Sort,
+    Step,
+    known_keys,
+    switched_on,
+)
 from providers.errors import ConfigError
 from providers.presets import preset_for
 from providers.provider import ProviderSettings, known_kinds
 from providers.sanitise import sanitise
+from providers.secret import Secret
 from providers.sizes import Size
 
 CONFIG_VARIABLE: Final = "IMAGE_GATEWAY_CONFIG"
 DEFAULT_FILE: Final = "gateway.toml"
-MAX_BYTES: Final = 1024 * 1024
-"""The most a configuration file may hold: a thousand times what a long one does."""
-MAX_COMPLAINTS: Final = 10
-"""The most mistakes one error lists."""
-
-_DEPTH: Final = 8  # the deepest key there is, providers.NAME.lanes[0].price.1K, is on the sixth level
-_NAME: Final = r"""(?:[\w-]+|"[^"]*"|'[^']*')"""
-_KEY_OR_HEADER: Final = re.compile(rf"\s*(\[\[?)?\s*({_NAME}(?:\s*\.\s*{_NAME})*)\s*[=\]]")
-
-_Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FallbackPolicy:
-    """How the chain gives way: ``[fallback]``."""
+    """How the chain gives way: ``[fallback]``.
+
+    *retry_budget* is the USD that may be spent on retries before successes have filled the budget up; 0: none that costs
+    anything. *hedge* is the share of spend, 0 to 1, that may go to a second call beside a slow first one; 0: never.
+    """
 
     order: tuple[Step, ...]
     max_attempts: int
     on_wrong_size: str
     on_no_image: str
     on_blocked: str
+    retry_budget: Decimal = RETRY_BUDGET
+    hedge: Decimal = HEDGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +62,14 @@ class ProviderEntry:
     """One configured provider.
 
     *settings* is one for each of its keys, in the order in which they are used; none if the provider is not *enabled*,
-    whose keys are not looked up. *timeout* is seconds for one attempt, *max_concurrency* calls at a time; None: no
-    wish of its own.
+    whose keys are not looked up. *key_places* says of each where its key comes from (``env:NAME``, ``file:PATH``, or the
+    place in the configuration that holds it), ``""`` without a key. *timeout* is seconds for one attempt,
+    *max_concurrency* calls at a time; None: no wish of its own.
     """
 
     name: str
     settings: tuple[ProviderSettings, ...]
+    key_places: tuple[str, ...]
     timeout: float | None
     max_concurrency: int | None
     enabled: bool
@@ -72,8 +80,8 @@ class Config:
     """A checked configuration.
 
     *egress_country* is where calls leave from (ISO 3166-1 alpha-2, None: unknown). *deadlines* is seconds for a whole
-    request by size. *models* are the canonical ids a request without a model may get, None for any. *source* is the
-    path of the file, ``"environment"`` or ``"mapping"``.
+    request by size. *models* are the canonical ids a request without a model may get, None for any. *record_prompts*:
+    prompts may be kept in the ledger. *source* is the path of the file, ``"environment"`` or ``"mapping"``.
     """
 
     egress_country: str | None
@@ -86,37 +94,7 @@ class Config:
     lanes: tuple[Lane, ...]
     warnings: tuple[str, ...]
     source: str
-
-
-@dataclass(frozen=True)
-class _Document:
-    """What was found: the tables, and how to speak of places in them. Relative paths start at *folder*."""
-
-    label: str
-    source: str
-    folder: Path
-    data: Mapping[str, Any] = field(repr=False)
-    text: str = field(default="", repr=False)
-
-    def where(self, *path: str | int) -> str:
-        """The words with which a message about *path* begins."""
-        line = next((self._lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self._lines), None)
-        place = f"{self.label}, line {line}" if line else self.label
-        return f"{place}: {key_path(*path)}" if path else place
-
-    @cached_property
-    def _lines(self) -> Mapping[_Path, int]:
-        """The line on which each table and key stands; what looks like one within a longer value is taken for one."""
-        lines: dict[_Path, int] = {}
-        counts: dict[_Path, int] = {}
-        table: _Path = ()
-        for number, line in enumerate(self.text.split("\n"), 1):
-            if found := _KEY_OR_HEADER.match(line):
-                names = [name.strip("\"'") for name in re.findall(_NAME, found[2])]
-                path = _placed(names, found[1] == "[[", counts) if found[1] else (*table, *names)
-                table = path if found[1] else table
-                lines.setdefault(path, number)
-        return lines
+    record_prompts: bool = False
 
 
 def load(
@@ -134,93 +112,38 @@ def load(
         ConfigError: nothing is configured, or something in it is wrong. The message names the file, its line, the key
             and what was expected there. It never shows a value.
     """
-    document = _find(source, environ, Path(cwd or "."))
-    return _built(_checked(document, known_kinds() if kinds is None else kinds), document, environ)
+    found = _find(source, environ, Path(cwd or "."))
+    return _built(_checked(found, known_kinds() if kinds is None else kinds), found, environ)
 
 
-def _find(source: object, environ: Mapping[str, str], cwd: Path) -> _Document:
+def _find(source: object, environ: Mapping[str, str], cwd: Path) -> Document:
     if isinstance(source, Mapping):
-        return _Document("configuration", "mapping", cwd, _plain(source))
+        return document.from_mapping(source, "mapping", cwd)
     if isinstance(source, str | os.PathLike):
-        return _read(os.fsdecode(source), cwd)
+        return document.from_file(os.fsdecode(source), cwd)
     if source is not None:
         raise ConfigError(f"configuration: expected a path, a mapping or None, not {type(source).__name__}")
     if environ.get(CONFIG_VARIABLE) or (cwd / DEFAULT_FILE).exists():
-        return _read(environ.get(CONFIG_VARIABLE) or DEFAULT_FILE, cwd)
+        return document.from_file(environ.get(CONFIG_VARIABLE) or DEFAULT_FILE, cwd)
     providers = secrets.usual_providers(environ)
     if not providers:
         ways = f"set one of {', '.join(secrets.USUAL_KEYS)}, or write {DEFAULT_FILE} with a table [providers.NAME]"
         raise ConfigError(f"configuration: expected one: {ways} here or where ${CONFIG_VARIABLE} says")
-    return _Document("configuration", "environment", cwd, {"providers": providers})
+    return document.from_mapping({"providers": providers}, "environment", cwd)
 
 
-def _plain(value: object, path: _Path = ()) -> Any:
-    """*value* copied into plain tables and arrays."""
-    if len(path) > _DEPTH:
-        raise ConfigError(f"configuration: expected at most {_DEPTH} levels of tables and arrays")
-    if isinstance(value, Mapping):
-        if not all(isinstance(key, str) for key in value):
-            raise ConfigError(
-                ": ".join(filter(None, ("configuration", key_path(*path), "expected keys that are texts")))
-            )
-        return {key: _plain(item, (*path, key)) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item, (*path, index)) for index, item in enumerate(value)]
-    return value
-
-
-def _read(name: str, cwd: Path) -> _Document:
+def _checked(found: Document, kinds: tuple[str, ...]) -> Settings:
     try:
-        with (cwd / name).open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise ConfigError(f"{name}: expected at most {MAX_BYTES} bytes")
-        text = content.decode("utf-8-sig")
-        data = tomllib.loads(text, parse_float=Decimal)
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{name}: expected UTF-8 text; byte {error.start} is not") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(_syntax(name, str(error))) from None
-    except OSError as error:
-        raise ConfigError(f"{name}: expected a file that can be read: {error.strerror}") from None
-    except (ValueError, ArithmeticError, RecursionError):  # a path, a number or a nesting beyond all bounds
-        raise ConfigError(f"{name}: expected a TOML file within sensible bounds") from None
-    return _Document(name, name, (cwd / name).parent, data, text)
-
-
-def _syntax(name: str, message: str) -> str:
-    reason, _, position = message.rpartition(" (at ")
-    place = f"{name}, {position.rstrip(')')}"
-    if twice := re.fullmatch(r"Cannot declare \((.*)\) twice", reason):
-        keys = re.findall(r"'([^']*)'", twice[1])
-        return f"{place}: {key_path(*keys)} stands twice; expected one table of that name"
-    return f"{place}: expected valid TOML: {sanitise(reason)}"
-
-
-def _placed(names: list[str], repeats: bool, counts: dict[_Path, int]) -> _Path:
-    """The path of a table of that name, with the positions in arrays of tables, counted in *counts*."""
-    path: _Path = ()
-    for depth, name in enumerate(names, 1):
-        path += (name,)
-        if repeats and depth == len(names):
-            counts[path] = counts.get(path, -1) + 1
-        if path in counts:
-            path += (counts[path],)
-    return path
-
-
-def _checked(document: _Document, kinds: tuple[str, ...]) -> Settings:
-    complaints: list[str] = []
-    try:
-        return Settings.model_validate(document.data, context={"kinds": kinds})
+        return Settings.model_validate(found.data, context={"kinds": kinds})
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
-        complaints = [_complaint(each, document) for each in details[:MAX_COMPLAINTS]]
-    # Raised out here, so that the error does not carry pydantic's, which knows the values.
-    raise ConfigError("\n".join(complaints))
+        complaints = Complaints(_complaint(each, found) for each in details)
+    # Told out here, so that the error does not carry pydantic's, which knows the values.
+    complaints.told()
+    raise AssertionError("a validation error has details")
 
 
-def _complaint(details: ErrorDetails, document: _Document) -> str:
+def _complaint(details: ErrorDetails, found: Document) -> str:
     path = tuple(key for key in details["loc"] if key != "[key]")
     message = details["msg"].removeprefix("Value error, ").replace("Input should", "expected to")
     message = message.replace("expected to be", "expected").replace("String should", "expected a text to")
@@ -233,34 +156,38 @@ def _complaint(details: ErrorDetails, document: _Document) -> str:
         message = "expected a value: this key is required"
     elif details["type"] in ("model_type", "mapping_type", "dict_type"):
         message = "expected a table"
-    return f"{document.where(*path)}: {message}"
+    return f"{found.where(*path)}: {message}"
 
 
-def _built(settings: Settings, document: _Document, environ: Mapping[str, str]) -> Config:
+def _built(settings: Settings, found: Document, environ: Mapping[str, str]) -> Config:
     if not settings.providers:
-        raise ConfigError(f"{document.label}: providers: expected at least one table [providers.NAME]")
-    entries = {name: _entry(name, table, document, environ) for name, table in settings.providers.items()}
-    lanes = [
-        lane for name, table in settings.providers.items() for lane in catalogue.lanes_for(name, table, document.where)
-    ]
+        raise ConfigError(f"{found.label}: providers: expected at least one table [providers.NAME]")
+    complaints = Complaints()
+    entries: dict[str, ProviderEntry] = {}
+    lanes: list[Lane] = []
+    for name, table in settings.providers.items():
+        with complaints.gathering():
+            entries[name] = _entry(name, table, found, environ)
+        with complaints.gathering():
+            lanes += catalogue.lanes_for(name, table, found.where)
+    complaints.told()
     return Config(
         egress_country=settings.gateway.egress_country,
         state=settings.gateway.state,
         deadlines=MappingProxyType({**DEADLINES, **settings.gateway.deadline}),
         sort=settings.router.sort,
-        models=_router_models(settings.router.models, lanes, document),
+        models=_router_models(settings.router.models, lanes, found),
         fallback=FallbackPolicy(**settings.fallback.model_dump()),
         providers=MappingProxyType(entries),
         lanes=tuple(lanes),
-        warnings=tuple(_warnings(settings, document)),
-        source=document.source,
+        warnings=tuple(_warnings(settings, found)),
+        source=found.source,
+        record_prompts=settings.gateway.record_prompts,
     )
 
 
-def _entry(name: str, table: ProviderTable, document: _Document, environ: Mapping[str, str]) -> ProviderEntry:
-    place = document.where("providers", name, "api_key")
-    references = table.api_key or ()
-    keys = [secrets.resolve(reference, place, environ, document.folder) for reference in references if table.enabled]
+def _entry(name: str, table: ProviderTable, found: Document, environ: Mapping[str, str]) -> ProviderEntry:
+    keys = _keys(name, table, found, environ)
     told = table.model_dump(
         include={"preset", "project", "location", "api_version", "download_hosts", "size_as", "extra_body"}
     )
@@ -276,32 +203,57 @@ def _entry(name: str, table: ProviderTable, document: _Document, environ: Mappin
     )
     return ProviderEntry(
         name=name,
-        settings=tuple(replace(common, api_key=key) for key in dict.fromkeys(keys)) if references else (common,),
+        settings=tuple(replace(common, api_key=key) for key in keys) if table.api_key else (common,),
+        key_places=tuple(keys.values()) if table.api_key else ("",),
         timeout=table.timeout,
         max_concurrency=table.max_concurrency,
-        enabled=table.enabled,
+        enabled=switched_on(table),
     )
 
 
-def _router_models(names: tuple[str, ...] | None, lanes: list[Lane], document: _Document) -> tuple[str, ...] | None:
+def _keys(name: str, table: ProviderTable, found: Document, environ: Mapping[str, str]) -> Mapping[Secret, str]:
+    """The keys of the provider, each once, with the places from which they come; none if it is switched off."""
+    references = table.api_key or ()
+    complaints = Complaints()
+    keys: dict[Secret, str] = {}
+    for number, reference in enumerate(references if switched_on(table) else ()):
+        with complaints.gathering():
+            key = secrets.resolve(reference, found.where("providers", name, "api_key", number), environ, found.folder)
+            keys.setdefault(key, _place(name, reference, number, len(references)))
+    complaints.told()
+    return keys
+
+
+def _place(name: str, reference: str, number: int, of: int) -> str:
+    """Where a key comes from, without showing any of it."""
+    if not secrets.is_literal(reference):
+        return reference
+    return f"providers.{name}.api_key[{number}]" if of > 1 else f"providers.{name}.api_key"
+
+
+def _router_models(names: tuple[str, ...] | None, lanes: list[Lane], found: Document) -> tuple[str, ...] | None:
     """The canonical ids of *names*, each of which the catalogue or a lane must know."""
-    ids = {name: row.id for row in catalogue.models() for name in (row.id, *row.aliases)}
-    ids |= {name: lane.model for lane in lanes for name in (lane.upstream_model, lane.model)}
-    for index, name in enumerate(names or ()):
-        if not (catalogue.resolve(name) or ids.get(name)):
-            place, nearest = document.where("router", "models", index), difflib.get_close_matches(name, ids, 1, 0)[0]
-            raise ConfigError(f"{place}: expected a model of the catalogue or of a lane; the nearest is {nearest}")
-    return names and tuple(dict.fromkeys(catalogue.resolve(name) or ids[name] for name in names))
+    ids = {name.lower(): row.id for row in catalogue.models() for name in (row.id, *row.aliases)}
+    ids |= {name.lower(): lane.model for lane in lanes for name in (lane.upstream_model, lane.model)}
+    known = [catalogue.resolve(name) or ids.get(name.lower()) for name in names or ()]
+    complaints = Complaints(
+        f"{found.where('router', 'models', index)}: expected a model of the catalogue or of a lane; "
+        f"the nearest is {difflib.get_close_matches(name.lower(), ids, 1, 0)[0]}"
+        for index, name in enumerate(names or ())
+        if known[index] is None
+    )
+    complaints.told()
+    return names and tuple(dict.fromkeys(filter(None, known)))
 
 
-def _warnings(settings: Settings, document: _Document) -> Iterator[str]:
+def _warnings(settings: Settings, found: Document) -> Iterator[str]:
     for name, table in settings.providers.items():
         if any(map(secrets.is_literal, table.api_key or ())):
-            place = document.where("providers", name, "api_key")
+            place = found.where("providers", name, "api_key")
             yield f'{place}: a key stands in the configuration itself; "env:NAME" or "file:PATH" keeps it out'
         preset = preset_for(table.preset, table.kind, table.base_url)
         if preset and preset.price == "configured" and not _all_priced(table):
-            place = document.where("providers", name)
+            place = found.where("providers", name)
             yield f"{place}: {preset.title} has prices of its own; the vendor's are used for lanes that state none"
 
 

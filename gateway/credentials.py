@@ -1,66 +1,50 @@
-"""The keys of one provider, used in turn when one is refused or exhausted, and the calls under way on them."""
+"""The keys of one provider, used in turn when one is refused or exhausted."""
 
 from __future__ import annotations
 
-import math
 import threading
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Final
 
-import anyio
-
-from providers.loops import PerLoop
+from gateway import cooldowns
+from gateway.cooldowns import Cause, Cooldown
 from providers.outcome import OutcomeName
 from providers.provider import Provider
 
 KEY_TROUBLE: Final[frozenset[OutcomeName]] = frozenset({"auth", "balance", "quota_exhausted"})
 """Outcomes that another key may not meet."""
 
-REST: Final = 600.0
-"""Seconds a key in trouble is passed over while another one works."""
+_EVERY_MODEL: Final = ""
 
 
 class Credentials:
-    """The adapters of one provider, one for each key, and the room they share: *max_concurrency* calls at a time."""
+    """The adapters of one provider, one for each key, and the keys that rest."""
 
-    def __init__(self, adapters: Sequence[Provider], max_concurrency: int | None = None) -> None:
+    def __init__(self, adapters: Sequence[Provider]) -> None:
         self.adapters = tuple(adapters)
-        self._limiter = PerLoop(lambda: anyio.CapacityLimiter(max_concurrency or math.inf))
-        self._resting = [0.0] * len(self.adapters)
-        self._under_way: Counter[str] = Counter()
+        self._rests: dict[tuple[int, str, OutcomeName], Cooldown] = {}
         self._lock = threading.Lock()
 
-    @asynccontextmanager
-    async def room(self, lane: str) -> AsyncIterator[None]:
-        """To be held during a call to *lane*: waits until there is room on the running event loop."""
-        async with self._limiter.get():
-            self._count(lane, 1)
-            try:
-                yield
-            finally:
-                self._count(lane, -1)
+    def pick(self, model: str, now: float) -> int:
+        """The first key that does not rest for *model*; the one that rests the shortest if all do."""
+        return min(range(len(self.adapters)), key=lambda index: (self._until(index, model, now), index))
 
-    def in_flight(self, lane: str) -> int:
-        """How many calls to *lane* are under way, on all event loops."""
-        return self._under_way[lane]
+    def rest(self, index: int, model: str, cause: Cause, now: float) -> bool:
+        """Pass over a key for as long as *cause* lasts; whether another one is left to use for *model*.
 
-    def pick(self, now: float) -> int:
-        """The first key that is not resting; the one that rests the shortest if all are."""
-        awake = (index for index, until in enumerate(self._resting) if until <= now)
-        return next(awake, min(range(len(self._resting)), key=self._resting.__getitem__))
-
-    def rest(self, index: int, now: float) -> bool:
-        """Pass over the key for a while; whether another one is left to use."""
-        self._resting[index] = now + REST
-        return any(until <= now for until in self._resting)
+        A quota belongs to one model, a balance and a refusal to the key.
+        """
+        place = (index, model if cause.outcome == "quota_exhausted" else _EVERY_MODEL, cause.outcome)
+        with self._lock:  # event loops in other threads use the same keys
+            self._rests[place] = cooldowns.rest(self._rests.get(place), cause, now)
+            return any(self._until(other, model, now) <= now for other in range(len(self.adapters)))
 
     async def aclose(self) -> None:
         """Close every adapter."""
         for adapter in self.adapters:
             await adapter.aclose()
 
-    def _count(self, lane: str, change: int) -> None:
-        with self._lock:  # event loops in other threads count as well
-            self._under_way[lane] += change
+    def _until(self, index: int, model: str, now: float) -> float:
+        """When the key may be used for *model*: *now*, or later."""
+        rests = (self._rests.get((index, scope, outcome)) for scope in (model, _EVERY_MODEL) for outcome in KEY_TROUBLE)
+        return max([now, *(rest.until for rest in rests if rest is not None)])

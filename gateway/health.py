@@ -1,16 +1,22 @@
-"""How each lane is doing: a pure function from state and event to state.
+"""How each lane is doing: a pure function from state, event and *now* to state.
 
-A lane is shut for a while after an outcome that says another call would fail the same way, for as long as that outcome
-usually lasts; a breaker shuts it when it keeps failing. Nothing here reads a clock: *now* is seconds on a monotonic one.
+It puts together what the modules beside it decide: :mod:`gateway.breaker` (failures in a row), :mod:`gateway.cooldowns`
+(outcomes that say the next call would end the same way), :mod:`gateway.concurrency` (how many calls at once). Nothing
+here reads a clock: *now* is seconds on a monotonic one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from statistics import median
-from typing import Final, Literal
+from statistics import median, quantiles
+from typing import Final, Literal, NamedTuple
 
+from gateway import breaker, cooldowns
+from gateway.breaker import CLOSED, Breaker, Underway
+from gateway.concurrency import UNKNOWN, Limit, cut, grown
+from gateway.cooldowns import Answers, Cause, Cooldown
 from gateway.lanes import Lane
 from providers.outcome import Billed, OutcomeName
 from providers.sizes import Size
@@ -22,72 +28,97 @@ PRIOR_TOTAL: Final = 10.0
 """A lane nobody has tried counts as nine successes in ten."""
 PRIOR_BILLED: Final = 0.5
 """The share of failures that are billed, until measured."""
-FIRST_LIMIT: Final = 4.0
-"""Calls a lane may have in flight before anything is known of it."""
-OPEN_AT: Final = 4
-"""Weight of consecutive failures at which the breaker opens."""
-BREAKER_BASE: Final = 10.0
-BREAKER_CAP: Final = 60.0
-"""Seconds the breaker stays open: the base, doubled each time it opens again without a success, up to the cap."""
-DURATIONS_KEPT: Final = 20
+DURATIONS_KEPT: Final = 50
 MIN_DURATIONS: Final = 3
 """Successful calls after which measured durations replace the catalogue's."""
-
+TAIL_DURATIONS: Final = 20
+TAIL: Final = 2.3
+"""The 95th percentile is measured from so many calls on; before, it is the median times this (shared figures, 2026-05)."""
+SLOWNESS_TIME: Final = 180.0
+"""Seconds in which a peak of latency loses all but 37 % of its weight (the time constant of peak EWMA)."""
 DEFAULT_SECONDS: Final = 10.0
 """Seconds a call takes where nobody has said anything."""
+LAST_LANE_PACE: Final = 10.0
+"""Seconds between calls to the only lane that could serve, while its breaker is open."""
 
-_BREAKER_WEIGHT: Final[Mapping[OutcomeName, int]] = {"transport": 1, "overloaded": 1, "timeout": 2, "bad_response": 2}
-
-_COOLDOWN: Final[Mapping[OutcomeName, tuple[float, float]]] = {
-    "rate_limited": (20.0, 60.0),
-    "quota_exhausted": (3600.0, 3600.0),
-    "balance": (900.0, 21_600.0),
-    "auth": (600.0, 600.0),
-    "region": (21_600.0, 21_600.0),
-    "model_gone": (3600.0, 86_400.0),
-}
-"""Seconds a lane is shut after an outcome: first, and at most after doubling."""
-
-HINT_RANGE: Final = (1.0, 120.0)
-"""Seconds within which an upstream's hint decides how long a rate limit lasts."""
+_WEIGHT: Final[Mapping[OutcomeName, int]] = {"transport": 1, "overloaded": 1, "timeout": 2, "bad_response": 2}
+_TELLS_NOTHING: Final = frozenset({"cancelled", "invalid", "blocked"})
+_THROTTLES: Final = frozenset({"rate_limited", "timeout", "overloaded"})
 
 State = Literal["closed", "open", "half_open", "latched", "disabled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A call begins, as number *call*.
+
+    *lease* is how long it may last in seconds; from *patience* seconds on it is overdue. *luck* as in :class:`Event`.
+    """
+
+    call: int
+    lease: float
+    patience: float = breaker.OVERDUE
+    luck: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """An attempt that ended. *duration* is seconds."""
+    """An attempt that ended. *duration* is seconds; *call* its number, if its start was told.
+
+    *retry_after* and *reset* are seconds: the upstream's hint, and the time until daily quotas start anew. *lasting*
+    says that only a change of the account or the configuration helps. *luck* is a random number from 0 to 1.
+    """
 
     outcome: OutcomeName
     billed: Billed
     size: Size
     duration: float
+    call: int = -1
     retry_after: float | None = None
+    reset: float | None = None
+    lasting: bool = False
+    luck: float = 0.5
+
+
+class Call(NamedTuple):
+    """A call under way: when it *began*, and from when on it is *overdue*."""
+
+    began: float
+    overdue: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneState:
-    """What is remembered of a lane. *shut_until* is on the monotonic clock; *streak* counts outcomes of one kind."""
+    """What is remembered of a lane.
+
+    *successes*, *failures* and *billed_failures* are decayed counts as of *updated*. *durations* are seconds of the last
+    successful calls by size. *slowness* is the peak of latency over the typical one as of *slowed*. *cooldowns* are by
+    the outcome that caused them, *answers* by size, *calls* those under way by number.
+    """
 
     successes: float = 0.0
     failures: float = 0.0
     billed_failures: float = 0.0
-    limit: float = FIRST_LIMIT
     updated: float = 0.0
     durations: Mapping[Size, tuple[float, ...]] = field(default_factory=dict)
-    weight: int = 0
-    opened: int = 0
-    shut_until: float = 0.0
-    shut_by: OutcomeName | None = None
-    streak: int = 0
+    slowness: float = 1.0
+    slowed: float = -math.inf
+    breaker: Breaker = CLOSED
+    cooldowns: Mapping[OutcomeName, Cooldown] = field(default_factory=dict)
+    answers: Mapping[Size, Answers] = field(default_factory=dict)
+    limit: Limit = UNKNOWN
+    calls: Mapping[int, Call] = field(default_factory=dict)
+    last_call: float = -math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneHealth:
     """A snapshot of a lane for people and dashboards.
 
-    *until* is seconds from now until it may be tried again, None if it may be. *p50* is seconds. *limit* is how many
-    calls may be in flight at once, None for any number; the lanes of a provider share it.
+    *state* is ``latched`` when only a new key, a paid bill or a new configuration can help, and ``disabled`` when it is
+    switched off. *until* is seconds from now until it may be tried again, None if it may be. *p50* is seconds. *limit*
+    is how many calls may be in flight at once. *mode* is what the operator set: ``normal``, ``forced-open``,
+    ``disabled``, or ``shadow`` (health is computed and shown, and never acted upon).
     """
 
     lane: str
@@ -98,40 +129,93 @@ class LaneHealth:
     p50: float
     in_flight: int = 0
     limit: int | None = None
+    mode: str = "normal"
 
 
-def next_state(state: LaneState, event: Event, now: float) -> LaneState:
+class Standing(NamedTuple):
+    """Whether a lane may be called: in which *state* it is, why, and the seconds until that may change."""
+
+    state: State
+    reason: str
+    until: float | None
+
+
+def next_state(state: LaneState, event: Started | Event, now: float) -> LaneState:
     """The state after *event* at *now*."""
-    if event.outcome in ("cancelled", "invalid", "blocked"):
-        return state  # says nothing about the lane
-    state = _decayed(state, now)
-    if event.outcome in ("ok", "wrong_size", "no_image"):
-        return _after_answer(state, event, now)
-    failed = replace(
-        state,
-        failures=state.failures + 1,
-        billed_failures=state.billed_failures + (event.billed != "no"),
-    )
-    if event.outcome in _COOLDOWN:
-        return _cooled(failed, event, now)
-    return _weighed(failed, event, now)
+    if isinstance(event, Started):
+        return _after_start(_noticed(state, now, event.luck), event, now)
+    return _after_end(_noticed(state, now, event.luck), event, now)
+
+
+def standing(state: LaneState, lane: Lane, now: float) -> Standing:
+    """How *lane* stands, apart from single sizes: closed with no reason means that it may be called."""
+    if lane.mode == "disabled" or not lane.enabled:
+        return Standing("disabled", "switched off in the configuration", None)
+    if lane.mode == "forced-open":
+        return Standing("open", "held open by the operator", None)
+    longest = max(state.cooldowns.items(), key=lambda item: item[1].until, default=None)
+    if longest is not None and longest[1].until > now:
+        name: State = "latched" if longest[1].latched else "open"
+        return Standing(name, longest[0], longest[1].until - now)
+    opened = _noticed(state, now, 0.5).breaker
+    status = breaker.status(opened, now)
+    reason = "" if status == "closed" else "failures" if opened.probe is None else "a probe is under way"
+    return Standing(status, reason, breaker.wait(opened, now))
+
+
+def shut(state: LaneState, now: float) -> float | None:
+    """Seconds until the lane may be tried again, or None if it may be now."""
+    if not (state.cooldowns or state.calls) and state.breaker.opened is None:
+        return None
+    until = max((cooldown.until for cooldown in state.cooldowns.values()), default=-math.inf)
+    waits = (until - now if until > now else None, breaker.wait(_noticed(state, now, 0.5).breaker, now))
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def size_shut(state: LaneState, size: Size, now: float) -> float | None:
+    """Seconds for which the lane rests at *size* alone, having answered with no image or a wrong one, or None."""
+    return cooldowns.size_wait(state.answers, size, now) if state.answers else None
+
+
+def is_resting(state: LaneState, now: float) -> bool:
+    """Whether a cooldown, rather than the breaker, keeps the lane shut: the next call would surely end the same way."""
+    return any(cooldown.until > now for cooldown in state.cooldowns.values())
+
+
+def is_probing(state: LaneState, now: float) -> bool:
+    """Whether the next call would be the breaker's probe."""
+    return breaker.status(_noticed(state, now, 0.5).breaker, now) == "half_open"
+
+
+def has_room(state: LaneState, now: float) -> bool:
+    """Whether the lane takes one more call beside those under way.
+
+    A probe needs no room, and calls from before the breaker closed take none: a lane that swallowed calls would stay full
+    of them long after it has recovered.
+    """
+    current = _noticed(state, now, 0.5).breaker
+    if current.opened is not None:
+        return breaker.wait(current, now) is None
+    calls = sum(call.began >= current.reset for call in state.calls.values())
+    return calls < min(concurrency(state), current.allowed)
 
 
 def success_rate(state: LaneState, now: float) -> float:
     """The share of attempts that delivered, recent ones weighing more, starting from the prior."""
-    state = _decayed(state, now)
-    return (state.successes + PRIOR_SUCCESSES) / (state.successes + state.failures + PRIOR_TOTAL)
+    share = _weight_left(state, now)
+    good, bad = state.successes * share, state.failures * share
+    return (good + PRIOR_SUCCESSES) / (good + bad + PRIOR_TOTAL)
 
 
 def billed_share(state: LaneState, now: float) -> float:
     """The share of failed attempts that were or may have been billed, starting from the prior."""
-    state = _decayed(state, now)
-    return (state.billed_failures + PRIOR_BILLED) / (state.failures + 1.0)
+    share = _weight_left(state, now)
+    return (state.billed_failures * share + PRIOR_BILLED) / (state.failures * share + 1.0)
 
 
 def concurrency(state: LaneState) -> int:
     """How many calls the lane may have in flight."""
-    return int(state.limit)
+    return int(state.limit.calls)
 
 
 def typical_seconds(state: LaneState, lane: Lane, size: Size) -> float:
@@ -140,76 +224,133 @@ def typical_seconds(state: LaneState, lane: Lane, size: Size) -> float:
     return median(measured) if len(measured) >= MIN_DURATIONS else lane.seconds.get(size, DEFAULT_SECONDS)
 
 
-def shut(state: LaneState, now: float) -> float | None:
-    """Seconds until the lane may be tried again, or None if it may be now."""
-    return state.shut_until - now if state.shut_until > now else None
+def tail_seconds(state: LaneState, lane: Lane, size: Size) -> float:
+    """The 95th percentile of the duration of a successful call in seconds."""
+    measured = state.durations.get(size, ())
+    if len(measured) < TAIL_DURATIONS:
+        return TAIL * typical_seconds(state, lane, size)
+    return quantiles(measured, n=20, method="inclusive")[-1]
 
 
-def snapshot(state: LaneState, lane: Lane, now: float, in_flight: int = 0, limit: int | None = None) -> LaneHealth:
-    """What :meth:`gateway.Gateway.health` shows of a lane."""
-    until = shut(state, now)
-    name: State = (
-        "disabled" if not lane.enabled else "open" if until else "half_open" if state.weight >= OPEN_AT else "closed"
-    )
+def expected_seconds(state: LaneState, lane: Lane, size: Size, now: float) -> float:
+    """Seconds a call is likely to take now: the typical time, times the lane's recent slowness."""
+    excess = (state.slowness - 1.0) * math.exp(-max(0.0, now - state.slowed) / SLOWNESS_TIME)
+    return typical_seconds(state, lane, size) * (1.0 + excess)
+
+
+def patience(state: LaneState, lane: Lane, size: Size) -> float:
+    """Seconds from which on a call is overdue."""
+    return max(breaker.OVERDUE, 2 * tail_seconds(state, lane, size))
+
+
+def snapshot(state: LaneState, lane: Lane, now: float, limit: int | None = None) -> LaneHealth:
+    """What :meth:`gateway.Gateway.health` shows of a lane. *limit* is the configured number of calls at once."""
+    name, reason, until = standing(state, lane, now)
     return LaneHealth(
         lane=lane.name,
         state=name,
-        reason=(state.shut_by or "") if until else "",
+        reason=reason,
         until=until,
         success_rate=success_rate(state, now),
         p50=typical_seconds(state, lane, lane.sizes[-1]),
-        in_flight=in_flight,
-        limit=limit,
+        in_flight=len(state.calls),
+        limit=concurrency(state) if limit is None else min(concurrency(state), limit),
+        mode=lane.mode,
     )
 
 
-def _after_answer(state: LaneState, event: Event, now: float) -> LaneState:
-    """The lane answered: whatever the image was worth, it is up."""
-    durations = dict(state.durations)
-    durations[event.size] = (*durations.get(event.size, ()), event.duration)[-DURATIONS_KEPT:]
-    delivered = event.outcome == "ok"
-    counted = replace(
-        state,
-        successes=state.successes + delivered,
-        failures=state.failures + (not delivered),
-        billed_failures=state.billed_failures + (not delivered and event.billed != "no"),
-        durations=durations if delivered else state.durations,
-    )
-    if shut(state, now) is not None:
-        return counted  # the call began before the lane was shut: it says nothing about now
-    return replace(counted, weight=0, opened=0, shut_until=0.0, shut_by=None, streak=0)
-
-
-def _cooled(state: LaneState, event: Event, now: float) -> LaneState:
-    first, cap = _COOLDOWN[event.outcome]
-    # Calls that were under way together and meet the same limit are one occasion, not several.
-    again = shut(state, now) is None
-    streak = state.streak + again if state.shut_by == event.outcome else 1
-    seconds = min(cap, first * 2.0 ** min(streak - 1, 16))
-    if event.outcome == "rate_limited" and event.retry_after is not None:
-        seconds = min(max(event.retry_after, HINT_RANGE[0]), HINT_RANGE[1])
-    return _shut_until(replace(state, streak=streak), event.outcome, now + seconds)
-
-
-def _weighed(state: LaneState, event: Event, now: float) -> LaneState:
-    weight = state.weight + max(_BREAKER_WEIGHT.get(event.outcome, 1), 1 if event.billed == "no" else 2)
-    if weight < OPEN_AT or shut(state, now) is not None:
-        return replace(state, weight=weight)
-    seconds = min(BREAKER_CAP, BREAKER_BASE * 2.0 ** min(state.opened, 16))
-    return _shut_until(replace(state, weight=weight, opened=state.opened + 1), event.outcome, now + seconds)
-
-
-def _shut_until(state: LaneState, outcome: OutcomeName, until: float) -> LaneState:
-    """*state* shut until then by *outcome*, unless something keeps it shut for longer already."""
-    return replace(state, shut_until=until, shut_by=outcome) if until > state.shut_until else state
-
-
-def _decayed(state: LaneState, now: float) -> LaneState:
-    share = 0.5 ** (max(0.0, now - state.updated) / HALF_LIFE)
+def _after_start(state: LaneState, event: Started, now: float) -> LaneState:
     return replace(
         state,
-        successes=state.successes * share,
-        failures=state.failures * share,
-        billed_failures=state.billed_failures * share,
+        calls={**state.calls, event.call: Call(now, now + event.patience)},
+        breaker=breaker.began(state.breaker, event.call, now, event.lease),
+        last_call=now,
+    )
+
+
+def _after_end(state: LaneState, event: Event, now: float) -> LaneState:
+    call = state.calls.get(event.call)
+    start = call.began if call is not None else now - event.duration
+    in_use = call is not None and len(state.calls) >= concurrency(state)
+    state = replace(state, calls={number: each for number, each in state.calls.items() if number != event.call})
+    if event.outcome in _TELLS_NOTHING:
+        return replace(state, breaker=breaker.freed(state.breaker, event.call))
+    state = _scored(_limited(state, event, start, in_use, now), event, now)
+    if event.outcome == "ok" or event.outcome in cooldowns.SIZE_OUTCOMES:
+        return _after_answer(state, event, start, now)
+    if cooldowns.causes_rest(event.outcome):
+        return _rested(state, event, now)
+    weight = max(_WEIGHT.get(event.outcome, 1), 1 if event.billed == "no" else 2)
+    return replace(state, breaker=breaker.failed(state.breaker, event.call, start, now, weight, event.luck))
+
+
+def _after_answer(state: LaneState, event: Event, start: float, now: float) -> LaneState:
+    """The lane answered: whatever the image was worth, it is up."""
+    answers = {**state.answers}
+    if event.outcome != "ok" or event.size in answers:
+        before = answers.get(event.size, cooldowns.NO_ANSWERS)
+        answers[event.size] = cooldowns.answered(before, event.outcome == "ok", now)
+    # A call that began before a rest was over says nothing about it; one that began later ends the doubling.
+    resting = {cause: each for cause, each in state.cooldowns.items() if each.until > start}
+    return replace(
+        state,
+        answers=answers,
+        cooldowns=resting,
+        breaker=breaker.succeeded(state.breaker, event.call, start, now),
+    )
+
+
+def _rested(state: LaneState, event: Event, now: float) -> LaneState:
+    cause = Cause(
+        outcome=event.outcome, hint=event.retry_after, reset=event.reset, lasting=event.lasting, luck=event.luck
+    )
+    rest = cooldowns.rest(state.cooldowns.get(event.outcome), cause, now)
+    return replace(
+        state,
+        cooldowns={**state.cooldowns, event.outcome: rest},
+        breaker=breaker.freed(state.breaker, event.call),
+    )
+
+
+def _limited(state: LaneState, event: Event, start: float, in_use: bool, now: float) -> LaneState:
+    if event.outcome in _THROTTLES:
+        return replace(state, limit=cut(state.limit, start, now))
+    return replace(state, limit=grown(state.limit, in_use)) if event.outcome == "ok" else state
+
+
+def _scored(state: LaneState, event: Event, now: float) -> LaneState:
+    share, good = _weight_left(state, now), event.outcome == "ok"
+    scored = replace(
+        state,
+        successes=state.successes * share + good,
+        failures=state.failures * share + (not good),
+        billed_failures=state.billed_failures * share + (not good and event.billed != "no"),
         updated=now,
     )
+    return _timed(scored, event, now) if good else scored
+
+
+def _timed(state: LaneState, event: Event, now: float) -> LaneState:
+    known = state.durations.get(event.size, ())
+    slowness = event.duration / median(known) if len(known) >= MIN_DURATIONS and median(known) > 0 else 1.0
+    left = 1.0 + (state.slowness - 1.0) * math.exp(-max(0.0, now - state.slowed) / SLOWNESS_TIME)
+    return replace(
+        state,
+        durations={**state.durations, event.size: (*known, event.duration)[-DURATIONS_KEPT:]},
+        slowness=max(slowness, left),
+        slowed=now,
+    )
+
+
+def _noticed(state: LaneState, now: float, luck: float) -> LaneState:
+    """The state at *now*, with the breaker opened if too many calls have become overdue."""
+    if not state.calls or state.breaker.opened is not None:
+        return state
+    calls = (Underway(call.began, call.overdue) for call in state.calls.values())
+    after = breaker.noticed(state.breaker, calls, now, luck)
+    return state if after is state.breaker else replace(state, breaker=after)
+
+
+def _weight_left(state: LaneState, now: float) -> float:
+    """The share of their weight that earlier attempts still have."""
+    return float(0.5 ** (max(0.0, now - state.updated) / HALF_LIFE))

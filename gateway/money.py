@@ -11,9 +11,6 @@ from gateway.result import Attempt, Cost, CostBasis
 from providers.outcome import Outcome, Usage
 from providers.sizes import Size
 
-BILLED_SHARE: Final = Decimal("0.5")
-"""The share of failures that are billed, until measured."""
-
 _MILLION: Final = Decimal(1_000_000)
 _CENT_MILLIONTH: Final = Decimal("0.000001")
 
@@ -23,10 +20,17 @@ def price(lane: Lane, size: Size) -> Decimal:
     return lane.prices[size]
 
 
-def expected_cost(lane: Lane, size: Size, success_rate: float) -> Decimal:
+def markup(success_rate: float, billed_share: float) -> Decimal:
+    """How many times its price a delivered image is expected to cost, given the failures before it.
+
+    *success_rate* is the share of attempts that deliver, *billed_share* that of the others which are billed all the same.
+    """
+    return Decimal(f"{1 + billed_share * (1 - success_rate) / success_rate:.6f}")
+
+
+def expected_cost(lane: Lane, size: Size, markup: Decimal) -> Decimal:
     """USD per delivered image: the price, and what the failures before it are likely to cost."""
-    odds = Decimal(repr((1 - success_rate) / success_rate))
-    return (price(lane, size) * (1 + BILLED_SHARE * odds)).quantize(_CENT_MILLIONTH)
+    return (lane.prices[size] * markup).quantize(_CENT_MILLIONTH)
 
 
 def cost_of(lane: Lane, size: Size, outcome: Outcome, images: int = 1) -> Cost | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
@@ -19,7 +19,8 @@ ExclusionReason = Literal[
 class Candidate:
     """One step the chain may take: *lane* (``"provider/model"``) at *size*.
 
-    *expected_cost* is USD per image, *expected_seconds* the typical duration of a call, *success_rate* from 0 to 1.
+    *expected_cost* is USD per delivered image, what failures before it are likely to cost included. *expected_seconds* is
+    the typical duration of a call, and of waiting for those under way. *success_rate* is from 0 to 1.
     """
 
     lane: str
@@ -39,13 +40,42 @@ class Exclusion:
     retry_after: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptanceRow:
+    """What is known of a lane's images for the request's task.
+
+    *verdicts* is how many were given, *accepted* the share of images accepted, *cost* USD per accepted image with its
+    interval from *low* to *high*. None where nothing can be said.
+    """
+
+    lane: str
+    verdicts: int
+    accepted: float | None
+    cost: Decimal | None
+    low: Decimal | None
+    high: Decimal | None
+
+
 @dataclass(frozen=True, slots=True)
+class Learning:
+    """For quality ``"auto"``: the figures by lane, *why* standard or premium comes first, and the lane on *trial*, if any."""
+
+    rows: tuple[AcceptanceRow, ...]
+    why: str
+    trial: str | None = None
+
+
+@dataclass(frozen=True)
 class Plan:
-    """Steps in the order they would be tried, and the lanes left out with their reasons."""
+    """Steps in the order they would be tried, and the lanes left out with their reasons.
+
+    *acceptance* is what has been learnt about the request's task, for quality ``"auto"`` alone.
+    """
 
     candidates: tuple[Candidate, ...] = ()
     excluded: tuple[Exclusion, ...] = ()
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
+    acceptance: Learning | None = None
 
     def __str__(self) -> str:
         rows = [("#", "lane", "size", "USD", "seconds", "success")]
@@ -58,8 +88,25 @@ class Plan:
         if self.excluded:
             lines += ["", "left out:"]
             lines += [f"  {line}" for line in _aligned([(e.lane, e.reason, e.detail) for e in self.excluded])]
+        if self.acceptance is not None:
+            lines += ["", *_learnt(self.acceptance)]
         lines += [f"warning: {warning}" for warning in self.warnings]
         return "\n".join(lines)
+
+
+def _learnt(learning: Learning) -> Iterator[str]:
+    yield learning.why
+    rows = [("lane", "verdicts", "accepted", "USD per accepted image")]
+    for row in learning.rows:
+        accepted = f"{row.accepted:.0%}" if row.accepted is not None else "–"
+        spread = f"{_usd(row.low)} to {_usd(row.high)}" if row.high is not None else f"from {_usd(row.low)}"
+        cost = f"{_usd(row.cost)} ({spread})" if row.cost is not None else spread
+        rows.append((row.lane, str(row.verdicts), accepted, cost))
+    yield from (f"  {line}" for line in _aligned(rows))
+
+
+def _usd(amount: Decimal | None) -> str:
+    return "–" if amount is None else f"{amount:.4f}"
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from providers.errors import InvalidRequest
 from providers.images import GeneratedImage, with_image_suffix
 from providers.outcome import Billed, OutcomeName, Part
 from providers.sizes import Size
 
 CostBasis = Literal["usage", "catalogue", "reported"]
+Judge = Callable[[str, bool, Decimal | float], None]
+"""Takes a verdict: the request's id, whether its images were accepted, and the USD it cost to clean up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,35 @@ class ImageResult:
     request_id: str
     elapsed: float
     parts: tuple[Part, ...] = field(default=(), repr=False)
+    _judge: Judge | None = field(default=None, repr=False, compare=False)
+
+    def accept(self) -> None:
+        """Tell the gateway that the images are usable as they are: quality ``"auto"`` learns from it, per task.
+
+        Raises:
+            InvalidRequest: the gateway no longer remembers the request, or this result comes from another process.
+        """
+        self._verdict(True, 0)
+
+    def reject(self, cleanup_cost: Decimal | float = 0) -> None:
+        """Tell the gateway that the images are not usable; *cleanup_cost* is the USD that this has cost, work included.
+
+        Raises:
+            InvalidRequest: as for :meth:`accept`, or the cost is not an amount.
+        """
+        self._verdict(False, cleanup_cost)
+
+    def _verdict(self, accepted: bool, cleanup_cost: Decimal | float) -> None:
+        if self._judge is None:
+            raise InvalidRequest(
+                "request_id: this result has lost its gateway (it was pickled or made by hand); "
+                "call gateway.feedback(result.request_id, accepted) on the gateway that delivered it"
+            )
+        self._judge(self.request_id, accepted, cleanup_cost)
+
+    def __reduce__(self) -> tuple[Callable[..., ImageResult], tuple[dict[str, Any]]]:
+        kept = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "_judge"}
+        return _restored, (kept,)
 
     def save(self, path: str | Path) -> list[Path]:
         """Write the images and return their paths.
@@ -78,6 +111,10 @@ class ImageResult:
         if base.is_dir():
             base = base / self.request_id
         return [image.save(numbered(base, number, image)) for number, image in enumerate(self.images, 1)]
+
+
+def _restored(kept: dict[str, Any]) -> ImageResult:
+    return ImageResult(**kept)
 
 
 def numbered(base: Path, number: int, image: GeneratedImage) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -71,7 +73,9 @@ def _from_file(place: str, where: str, folder: Path) -> str:
     if not place:
         raise ConfigError(f"{where}: expected the path of a file after 'file:'")
     try:
-        with (folder / place).open("rb") as file:
+        with open(folder / place, "rb", opener=_open_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ConfigError(f"{where}: {place!r} is a pipe or a device: expected a file that holds a key")
             content = file.read(MAX_KEY_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
@@ -80,6 +84,11 @@ def _from_file(place: str, where: str, folder: Path) -> str:
         raise ConfigError(f"{where}: file {place!r} is larger than {MAX_KEY_BYTES} bytes, which no key is")
     # Latin-1 keeps every byte, so that what is not ASCII is refused by the one check for all sources.
     return re.sub(r"\r?\n\Z", "", content.decode("latin-1"))
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Opens a pipe without waiting for somebody to write into it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _checked(value: str, place: str) -> Secret:

@@ -6,39 +6,60 @@ this module shows a value, since any value may be a secret in the wrong place.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Mapping
-from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal, TypeVar
-from urllib.parse import SplitResult, urlsplit
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    ValidationInfo,
-    model_validator,
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from gateway.lanes import LaneClass, Mode
+from gateway.values import (
+    MAX_COUNT,
+    BaseUrl,
+    Count,
+    Country,
+    Day,
+    Headers,
+    Keys,
+    Kind,
+    Name,
+    PresetName,
+    Price,
+    Prices,
+    ProviderName,
+    Proxy,
+    Ratio,
+    Seconds,
+    SecondsBySize,
+    Several,
+    Share,
+    State,
+    Tier,
+    Usd,
+    Words,
+    some,
 )
-
-from gateway.lanes import LaneClass
 from providers.presets import Preset, presets
-from providers.sizes import SIZES, Size, parse_ratio, parse_size
+from providers.request import Thinking
+from providers.sizes import Size
 from providers.tasks import TaskRow
 
 DEADLINES: Final[Mapping[Size, float]] = {"512": 90.0, "1K": 90.0, "2K": 90.0, "4K": 180.0}
 """Seconds for a whole request by size, unless configured (the public contract's figures)."""
 
-MAX_PRICE: Final = Decimal(1000)
-"""USD per image. No image costs a hundredth of it: above, a price is a slip of the pen."""
+RETRY_BUDGET: Final = Decimal("1.00")
+"""USD that may be spent on retries before successes have filled the budget up, unless configured."""
+
+HEDGE: Final = Decimal("0.02")
+"""The share of spend that may go to second calls beside slow first ones, unless configured."""
 
 SECRET_KEYS: Final = ("api_key", "headers", "proxy")
 """The keys of a provider under which nothing is ever shown."""
+
+_KIND_OR_PRESET: Final[Any] = {"required": [], "anyOf": [{"required": ["kind"]}, {"required": ["preset"]}]}
+"""The JSON Schema's way to say that a preset fills the kind in."""
 
 Sort = Literal["price", "latency", "success"]
 Step = Literal["switch", "downgrade"]
@@ -47,225 +68,193 @@ Auth = Literal["bearer", "x-goog-api-key", "api-key"]
 SizeAs = Literal["model-suffix", "prompt"]
 Capability = Literal["system_instruction", "temperature", "top_p", "seed", "thinking", "grounding", "output_format"]
 
-_Item = TypeVar("_Item")
-
-
-def _number(value: object) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise ValueError("expected a number")
-    number = Decimal(str(value)) if isinstance(value, float) else Decimal(value)  # 0.05 means what it says
-    if not number.is_finite() or number <= 0:
-        raise ValueError("expected a finite number above 0")
-    return number
-
-
-def _day(value: object) -> date:
-    try:
-        day = date.fromisoformat(value) if isinstance(value, str) else value
-    except ValueError:
-        day = None
-    if not isinstance(day, date) or isinstance(day, datetime):
-        raise ValueError("expected a date such as 2026-12-31")
-    return day
-
-
-def _country(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z]{2}", text):
-        raise ValueError('expected a country code of two letters (ISO 3166-1), such as "HK"')
-    return text.upper()
-
-
-def _ratio(text: str) -> str:
-    parsed = parse_ratio(text)
-    if parsed is None:
-        raise ValueError('expected a ratio such as "16:9"')
-    return f"{parsed[0]}:{parsed[1]}"
-
-
-def _size(value: object) -> Size:
-    size = parse_size(value) if isinstance(value, str) else None
-    if size is None:
-        raise ValueError(f"expected a size: {', '.join(SIZES)}")
-    return size
-
-
-def _different(values: tuple[_Item, ...]) -> tuple[_Item, ...]:
-    if len(set(values)) < len(values):
-        raise ValueError("expected each value once")
-    return _some(values)
-
-
-def _some(values: tuple[_Item, ...]) -> tuple[_Item, ...]:
-    if not values:
-        raise ValueError("expected at least one value")
-    return values
-
-
-def _by_size(table: object) -> object:
-    """*table* with its keys normalised; what is not a size is left for the field's own type to refuse."""
-    if not isinstance(table, Mapping):
-        return table
-    normal = {parse_size(key) or key: value for key, value in table.items()}
-    if not normal or len(normal) < len(table):
-        raise ValueError("expected at least one size, and each of them once")
-    return normal
-
-
-def _one_or_more(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
-def _address(text: str, *schemes: str) -> SplitResult | None:
-    """*text* taken apart, if it is an address with one of *schemes* and a host."""
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in schemes and parts.hostname and (parts.port is None or parts.port > 0)
-    except ValueError:
-        return None
-    return parts if usable and re.fullmatch(r"[\x21-\x7e]+", text) else None
-
-
-def _base_url(text: str) -> str:
-    parts = _address(text, "http", "https")
-    if parts is None or "@" in parts.netloc or "?" in text or "#" in text:
-        raise ValueError("expected an http(s) address with a host, and without credentials, query or fragment")
-    return text.rstrip("/")
-
-
-def _proxy(text: str) -> str:
-    if _address(text, "http", "https", "socks5") is None:
-        raise ValueError("expected the address of a proxy: http://, https:// or socks5://, and a host")
-    return text
-
-
-def _headers(value: object) -> Mapping[str, str]:
-    """Checked as one: errors below this key would show a header's name, where a key may have been pasted."""
-    wanted = "expected a table of header names and printable ASCII texts"
-    if not isinstance(value, Mapping):
-        raise ValueError(wanted)
-    for name, text in value.items():
-        if not (isinstance(text, str) and re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name)):
-            raise ValueError(wanted)
-        if not re.fullmatch(r"([\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?)?", text):
-            raise ValueError(wanted)
-    return dict(value)
-
-
-def _preset(name: str) -> str:
-    if name not in presets():
-        near = difflib.get_close_matches(name, presets(), n=1, cutoff=0)[0]
-        raise ValueError(f"expected one of {', '.join(presets())}; the nearest is {near}")
-    return name
-
-
-def _installed(kind: str, info: ValidationInfo) -> str:
-    kinds: tuple[str, ...] = (info.context or {}).get("kinds", ())
-    if kind not in kinds:
-        raise ValueError(f"expected a kind that is installed: {', '.join(kinds) or 'none is'}")
-    return kind
-
-
-Price = Annotated[Decimal, BeforeValidator(_number), Field(le=MAX_PRICE)]
-Seconds = Annotated[float, BeforeValidator(lambda value: float(_number(value))), Field(gt=0, allow_inf_nan=False)]
-Day = Annotated[date, PlainValidator(_day)]
-Country = Annotated[str, AfterValidator(_country)]
-Ratio = Annotated[str, AfterValidator(_ratio)]
-Tier = Annotated[Size, PlainValidator(_size)]
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
-Name = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,200}$")]
-"""A model, a preset, a host: one printable word."""
-ProviderName = Annotated[str, Field(pattern=r"^[\p{L}\p{N}][\w.-]{0,63}$")]
-State = Annotated[str, Field(pattern=r"^(memory|sqlite:///[\x21-\x7e].*|rediss?://[\x21-\x7e]+)$")]
-Several = Annotated[tuple[_Item, ...], Field(strict=False), AfterValidator(_different)]
-Prices = Annotated[Mapping[Size, Price], BeforeValidator(_by_size)]
-Deadlines = Annotated[Mapping[Size, Seconds], BeforeValidator(_by_size)]
+OutputFormat = Literal["png", "jpeg", "webp"]
 
 
 class Table(BaseModel):
-    """What all tables share."""
+    """What all tables share. The sentences below keys are their descriptions in the JSON Schema."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, defer_build=True)
 
 
 class GatewayTable(Table):
-    """``[gateway]``."""
+    """The gateway as a whole."""
 
     egress_country: Country | None = None
+    """Where calls leave from, ISO 3166-1 alpha-2: lanes that refuse this country are not tried."""
     state: State = Field(default="memory", repr=False)
-    deadline: Deadlines = Field(default_factory=dict)
+    """Where health, budgets and the ledger are kept: memory, sqlite:///path or redis://host:port/0."""
+    deadline: SecondsBySize = Field(default_factory=dict)
+    """Seconds for a whole request, by size."""
+    record_prompts: bool = False
+    """Whether prompts may be kept in the ledger. They never go to the logs."""
 
 
 class RouterTable(Table):
-    """``[router]``. *models* are what a request without a model may get."""
+    """How lanes are chosen."""
 
     sort: Sort = "price"
+    """What the best lane is."""
     models: Several[Name] | None = None
+    """The models that a request without a model may get: ids or aliases."""
 
 
 class FallbackTable(Table):
-    """``[fallback]``: how the chain gives way, and when it does not."""
+    """How the chain gives way, and when it does not."""
 
     order: Annotated[tuple[Step, ...], Field(strict=False)] = ("switch", "downgrade")
+    """What comes first: another lane at the same size, or a smaller size."""
     max_attempts: Count = 4
+    """Calls for one image at most."""
     on_wrong_size: Literal["accept", "fallback"] = "accept"
+    """An image smaller than asked, but not below min_size: take it, or try for a better one and keep it meanwhile."""
     on_no_image: Literal["switch", "stop"] = "switch"
+    """An answer without an image: try one other lane, or stop."""
     on_blocked: Literal["stop", "switch"] = "stop"
+    """A refusal by policy: stop, or try another lane."""
+    retry_budget: Usd = RETRY_BUDGET
+    """USD that may be spent on retries before successes have filled the budget up; 0: no retry that costs anything."""
+    hedge: Share = HEDGE
+    """The share of spend, 0 to 1, that may go to a second call beside a slow first one; 0: never."""
 
 
 class QuotaTable(Table):
-    """``quota`` of a lane: requests per minute and per day, images per minute."""
+    """What a lane may be given, at most."""
 
     rpm: Count | None = None
+    """Requests per minute."""
     rpd: Count | None = None
+    """Requests per day."""
     ipm: Count | None = None
+    """Images per minute."""
+
+
+class TokenPricesTable(Table):
+    """USD per million tokens."""
+
+    input_text: Price | None = None
+    """Of text that is sent."""
+    input_image: Price | None = None
+    """Of reference images."""
+    output_text: Price | None = None
+    """Of text that comes back, thoughts included."""
+    output_image: Price | None = None
+    """Of images that come back."""
 
 
 class LaneTable(Table):
-    """``[[providers.NAME.lanes]]``. What is left out comes from the catalogue."""
+    """One model at this provider. What is left out comes from the catalogue."""
 
     model: Name
+    """The model: a canonical id or an alias of the catalogue, or any name together with sizes and price."""
     upstream_model: Name | None = None
+    """The id that is sent."""
     sizes: Several[Tier] | None = None
+    """The sizes it draws."""
     aspect_ratios: Several[Ratio] | None = None
+    """The aspect ratios it draws."""
     price: Prices = Field(default_factory=dict)
+    """USD per image, by size."""
     batch_price: Prices = Field(default_factory=dict)
+    """USD per image in batch mode, by size."""
+    token_prices: TokenPricesTable | None = None
+    """USD per million tokens."""
     lane_class: LaneClass | None = Field(default=None, alias="class")
+    """Which requests get it: those for standard or premium quality, or only those that name the model (legacy)."""
     residency: Name | None = None
+    """The place in which it promises to process, such as eu."""
     refused_countries: Annotated[tuple[Country, ...], Field(strict=False)] | None = None
-    references: Annotated[int, Field(ge=0)] | None = None
+    """The countries (ISO 3166-1 alpha-2) from which it takes no calls."""
+    references: Annotated[int, Field(ge=0, le=MAX_COUNT)] | None = None
+    """Reference images in one call, at most."""
+    reference_bytes: Annotated[int, Field(ge=1)] | None = None
+    """Bytes of one reference image, at most."""
+    input_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Tokens of one request, at most. For information: they are not counted before a call."""
     capabilities: Annotated[tuple[Capability, ...], Field(strict=False)] | None = None
+    """The parameters it honours."""
+    thinking_levels: Several[Thinking] | None = None
+    """The levels it knows, if it honours thinking."""
+    output_formats: Several[OutputFormat] | None = None
+    """The formats that may be asked for, if it honours output_format."""
     n: Count | None = None
+    """Images one call can return."""
+    takes_size: bool | None = None
+    """Whether it has a field for the size."""
+    seconds: SecondsBySize = Field(default_factory=dict)
+    """The usual duration of a call, by size, until it is measured."""
     released: Day | None = None
+    """The day from which it may be used."""
     retired: Day | None = None
+    """The day from which it may not be used any more."""
     replacement: Name | None = None
-    quota: QuotaTable = QuotaTable()
+    """The model to use instead."""
+    quota: QuotaTable = Field(default_factory=QuotaTable)
+    """What it may be given, at most; each key wins over the provider's."""
     stream: bool | None = None
+    """Whether to ask for a streamed answer."""
+    mode: Mode | None = None
+    """The operator's switch; wins over the provider's."""
     enabled: bool = True
+    """Whether it is used at all; false is the mode "disabled"."""
+    source: Words | None = None
+    """Where the figures stated here come from."""
+    checked: Day | None = None
+    """The day on which they were checked."""
 
 
 class ProviderTable(Table):
-    """``[providers.NAME]``."""
+    """An upstream with its key. Its name is yours."""
 
-    kind: Annotated[str, AfterValidator(_installed)]
-    api_key: Annotated[Several[str] | None, BeforeValidator(_one_or_more)] = Field(default=None, repr=False)
-    base_url: Annotated[str, AfterValidator(_base_url)] | None = None
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(_KIND_OR_PRESET))
+
+    kind: Kind
+    """What it speaks: google, vertex, openai, or what an installed package adds."""
+    api_key: Keys | None = Field(default=None, repr=False)
+    """"env:NAME" or "file:PATH"; several are used in turn when one is refused or exhausted."""
+    base_url: BaseUrl | None = None
+    """The address."""
     auth: Auth | None = None
+    """Under which header the key goes."""
     dialect: Dialect | None = None
-    preset: Annotated[str, AfterValidator(_preset)] | None = None
+    """For kind openai: how it is asked."""
+    preset: PresetName | None = None
+    """A row of what is known about relays; fills in kind, address, dialect and names."""
     size_as: SizeAs | None = None
+    """Where the size goes at upstreams without a field for it."""
     extra_body: Mapping[str, Any] = Field(default_factory=dict)
+    """JSON added to every request."""
     task: TaskRow | None = None
+    """How its tasks work, if it answers with a task id."""
     project: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:-]*$")] | None = None
+    """For kind vertex: the Google Cloud project."""
     location: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")] | None = None
+    """For kind vertex: where it processes, such as eu or global."""
     api_version: Annotated[str, Field(pattern=r"^v[0-9a-z]+$")] | None = None
+    """For google and vertex: the version of the API."""
     timeout: Seconds | None = None
-    headers: Annotated[Mapping[str, str], PlainValidator(_headers)] = Field(default_factory=dict, repr=False)
-    proxy: Annotated[str, AfterValidator(_proxy)] | None = Field(default=None, repr=False)
+    """Seconds for one whole attempt."""
+    headers: Headers = Field(default_factory=dict, repr=False)
+    """Added to every call."""
+    proxy: Proxy | None = Field(default=None, repr=False)
+    """The proxy for its calls; none is ever taken from the environment."""
     egress_country: Country | None = None
+    """Where its calls leave from, if not from where the process runs."""
     max_concurrency: Count | None = None
+    """Calls at a time, at most."""
+    quota: QuotaTable = Field(default_factory=QuotaTable)
+    """What each of its lanes may be given, at most, unless the lane says otherwise."""
+    mode: Mode = "normal"
+    """The operator's switch for its lanes that have none of their own."""
     enabled: bool = True
+    """Whether it is used at all; its keys are not looked up if not."""
     download_hosts: Annotated[tuple[Name, ...], Field(strict=False)] = ()
-    lanes: Annotated[tuple[LaneTable, ...], Field(strict=False), AfterValidator(_some)] | None = None
+    """Exceptions for links to images, as host:port: plain http and private addresses included."""
+    lanes: (
+        Annotated[tuple[LaneTable, ...], Field(strict=False, json_schema_extra={"minItems": 1}), AfterValidator(some)]
+        | None
+    ) = None
+    """Its lanes, and no others. Without this key: those of the catalogue for the kind or preset."""
 
     @model_validator(mode="before")
     @classmethod
@@ -304,23 +293,33 @@ def _merged_maps(row: Preset, table: Mapping[str, object]) -> dict[str, object]:
     return merged
 
 
-class Settings(Table):
-    """The whole file."""
+def mode_of(table: ProviderTable, lane: LaneTable | None) -> Mode:
+    """The operator's switch for *lane*, or for a lane of the catalogue (None). What is not enabled stays off."""
+    if not (table.enabled and (lane is None or lane.enabled)):
+        return "disabled"
+    return (lane and lane.mode) or table.mode
 
-    gateway: GatewayTable = GatewayTable()
-    router: RouterTable = RouterTable()
-    fallback: FallbackTable = FallbackTable()
-    providers: Mapping[ProviderName, ProviderTable] = Field(default_factory=dict)
+
+def switched_on(table: ProviderTable) -> bool:
+    """Whether any lane of the provider is on."""
+    return any(mode_of(table, lane) != "disabled" for lane in table.lanes or (None,))
+
+
+class Settings(Table):
+    """gateway.toml: which upstreams there are, and how a request finds its way among them."""
+
+    gateway: GatewayTable = Field(default_factory=GatewayTable)
+    router: RouterTable = Field(default_factory=RouterTable)
+    fallback: FallbackTable = Field(default_factory=FallbackTable)
+    providers: Mapping[ProviderName, ProviderTable] = Field(
+        default_factory=dict, json_schema_extra={"additionalProperties": False}
+    )
+    """The upstreams, by a name of your own."""
 
 
 def known_keys(path: tuple[str | int, ...]) -> tuple[str, ...]:
     """The keys that the table at *path* of the file may have, or () if there is no such table."""
-    shapes: dict[tuple[str, ...], type[Table]] = {
-        (): Settings, ("gateway",): GatewayTable, ("router",): RouterTable, ("fallback",): FallbackTable,
-        ("providers", "*"): ProviderTable, ("providers", "*", "lanes", "*"): LaneTable,
-        ("providers", "*", "lanes", "*", "quota"): QuotaTable,
-    }  # fmt: skip
-    table = shapes.get(tuple("*" if depth in (1, 3) else str(key) for depth, key in enumerate(path)))
+    table = _TABLES.get(tuple("*" if depth in (1, 3) else str(key) for depth, key in enumerate(path)))
     return tuple(field.alias or name for name, field in table.model_fields.items()) if table else ()
 
 
@@ -339,3 +338,18 @@ def key_path(*path: str | int) -> str:
 
 def _shown(key: str) -> str:
     return key if re.fullmatch(r"[\w-]{1,64}", key) else json.dumps(key[:64])
+
+
+_TABLES: Final[Mapping[tuple[str, ...], type[BaseModel]]] = {
+    (): Settings,
+    ("gateway",): GatewayTable,
+    ("router",): RouterTable,
+    ("fallback",): FallbackTable,
+    ("providers", "*"): ProviderTable,
+    ("providers", "*", "quota"): QuotaTable,
+    ("providers", "*", "task"): TaskRow,
+    ("providers", "*", "lanes", "*"): LaneTable,
+    ("providers", "*", "lanes", "*", "quota"): QuotaTable,
+    ("providers", "*", "lanes", "*", "token_prices"): TokenPricesTable,
+}
+"""The table at each path; ``*`` stands for any name and number."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Final
@@ -12,6 +12,7 @@ import anyio
 
 from providers.answers import Piece, Reply, conclude, final_pieces
 from providers.exchange import Exchange
+from providers.facts import ImageDefect, ImageFacts
 from providers.failures import broken, classify, read_error
 from providers.fetch import FetchRefusedError, ImageFetcher
 from providers.outcome import Outcome, OutcomeName
@@ -19,6 +20,7 @@ from providers.provider import ProviderSettings
 from providers.sanitise import sanitise
 from providers.secret import Secret
 from providers.transport import recording
+from providers.verification import PixelDefect, verify_all
 
 OFF_LOOP_BYTES: Final = 256 * 1024
 """Images of more bytes than this, checksummed, would hold the event loop for over a tenth of a millisecond."""
@@ -55,10 +57,30 @@ async def _looked_at(reply: Reply, fetcher: ImageFetcher | None) -> Outcome:
     pieces = final_pieces(reply)
     if fetcher is not None:
         pieces = [await _fetched(piece, fetcher) for piece in pieces]
-    settled = replace(reply, pieces=tuple(pieces))
+    settled = replace(reply, pieces=tuple(await _verified(pieces)))
     if sum(len(piece.data) for piece in pieces if piece.data) > OFF_LOOP_BYTES:
         return await anyio.to_thread.run_sync(conclude, settled)
     return conclude(settled)
+
+
+async def _verified(pieces: Sequence[Piece]) -> list[Piece]:
+    """*pieces*, with a defect in place of each image whose pixel data is not whole.
+
+    A defect of the structure is left to :func:`conclude`, which knows whether the image was cut on its way. Pixel data
+    that fails within a whole file was drawn or written like that: it is paid for, as any corrupt image is.
+    """
+    images = [piece.data for piece in pieces if piece.data is not None]
+    if not images:
+        return list(pieces)
+    results = iter(await verify_all(images))
+    return [piece if piece.data is None else _judged(piece, next(results)) for piece in pieces]
+
+
+def _judged(piece: Piece, result: ImageFacts | ImageDefect) -> Piece:
+    if not isinstance(result, PixelDefect):
+        return piece
+    # A piece without bytes counts as cut unless it has a link: an empty one says that nothing more is to be had.
+    return replace(piece, data=None, defect=str(result), url=piece.url or "")
 
 
 async def _fetched(piece: Piece, fetcher: ImageFetcher) -> Piece:

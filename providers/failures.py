@@ -117,6 +117,7 @@ def classify(exchange: Exchange, error: UpstreamError) -> Outcome:
         name=name,
         billed=_billed(error, name),
         retry_after=retry_after(exchange.headers, error.retry_delay),
+        lasting=_has_no_quota(error),
         detail=sanitise(f"{said}: {error.message}" if error.message else _bare(exchange, error.html)),
     )
 
@@ -217,9 +218,12 @@ def _by_code(code: str) -> OutcomeName | None:
 
 def _is_exhausted(error: UpstreamError) -> bool:
     """A day's quota, or none at all: no hint of seconds changes that. Relays put Google's details into the message."""
-    return any("PerDay" in text for text in (*error.quota_ids, error.message)) or bool(
-        re.search(r"\blimit: 0\b", error.message)
-    )
+    return _has_no_quota(error) or any("PerDay" in text for text in (*error.quota_ids, error.message))
+
+
+def _has_no_quota(error: UpstreamError) -> bool:
+    """The account has no quota for the model at all, as Google says it of the free tier."""
+    return re.search(r"\blimit: 0\b", error.message) is not None
 
 
 def _by_status(error: UpstreamError) -> OutcomeName:

@@ -46,7 +46,8 @@ class Outcome:
     """The end of one attempt.
 
     *retry_after* is seconds, as the upstream hinted, or None. *detail* is sanitised and at most 200 characters.
-    *reported_cost* is USD as the upstream itself stated it. *parts* is the answer without its thoughts, in order.
+    *lasting* says that only a change of the account or the configuration helps. *reported_cost* is USD as the upstream
+    itself stated it. *parts* is the answer without its thoughts, in order.
     """
 
     name: OutcomeName
@@ -55,6 +56,7 @@ class Outcome:
     usage: Usage | None = None
     reported_cost: Decimal | None = None
     retry_after: float | None = None
+    lasting: bool = False
     detail: str = ""
 
     @property

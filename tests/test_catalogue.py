@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway import catalogue
-from gateway.lanes import Lane
+from gateway.lanes import Lane, Source
 from gateway.settings import ProviderTable
 from providers.dialects import DIALECTS
 from providers.errors import ConfigError
@@ -52,7 +52,55 @@ class TestData:
         )
         for table, kind in kinds:
             for row in DATA[table]:
-                assert set(row) - {"source", "checked"} <= set(kind.__dataclass_fields__), row
+                assert set(row) <= set(kind.__dataclass_fields__), row
+
+    def test_every_figure_has_a_source_and_every_source_is_used(self) -> None:
+        used = {
+            name for table in ("surfaces", "models") for row in DATA[table] for name in row.get("sources", {}).values()
+        }
+        assert used == set(DATA["sources"])
+        for name, row in DATA["sources"].items():
+            assert row["name"].strip()
+            assert (name == "assumed") == ("checked" not in row)
+        for table in ("surfaces", "models"):
+            for row in DATA[table]:
+                assert set(row.get("sources", {})) <= set(row), row
+
+    def test_durations_are_assumptions_and_prices_are_not(self) -> None:
+        for row in catalogue.models():
+            assert row.source_of("seconds") == Source("assumptions until measured")
+            assert row.source_of("prices").checked == row.checked
+
+    @MODELS
+    def test_a_price_is_what_the_tokens_of_an_image_cost(self, row: catalogue.Model) -> None:
+        assert set(row.output_tokens) == (set(row.sizes) if "output_image" in row.token_prices else set())
+        for size, tokens in row.output_tokens.items():
+            cost = tokens * row.token_prices["output_image"] / 1_000_000
+            assert abs(cost / row.prices[size] - 1) < Decimal("0.01")  # list prices are rounded
+
+    @MODELS
+    def test_batches_cost_half(self, row: catalogue.Model) -> None:
+        for size, price in row.batch_prices.items():
+            assert abs(price - row.prices[size] / 2) <= Decimal("0.0005")  # .076 for .151
+
+    @MODELS
+    def test_values_are_listed_for_the_parameters_that_have_them(self, row: catalogue.Model) -> None:
+        assert bool(row.thinking_levels) == ("thinking" in row.capabilities)
+        assert bool(row.output_formats) == ("output_format" in row.capabilities)
+        assert set(row.thinking_levels) <= {"minimal", "low", "medium", "high"}
+        assert set(row.output_formats) <= {"png", "jpeg", "webp"}
+
+    def test_the_published_facts_of_the_models_are_these(self) -> None:
+        flash, pro = catalogue.model(FLASH), catalogue.model(PRO)
+        assert flash is not None
+        assert pro is not None
+        assert list(flash.output_tokens.values()) == [747, 1120, 1680, 2520]
+        assert list(pro.output_tokens.values()) == [1120, 1120, 2000]
+        assert (flash.input_tokens, pro.input_tokens) == (131_072, 65_536)
+        assert (flash.thinking_levels, flash.references) == (("minimal", "high"), 14)
+        assert (flash.vertex_locations, pro.vertex_locations) == (("global", "us", "eu"), ("global",))
+        assert (flash.preview_retired, pro.preview_retired) == (date(2026, 6, 25), date(2026, 6, 25))
+        assert (flash.free_tier, pro.free_tier) == (False, False)
 
     @MODELS
     def test_sizes_are_in_order_and_each_has_a_price_and_a_duration(self, row: catalogue.Model) -> None:
@@ -116,6 +164,8 @@ class TestNames:
         [
             ("nano-banana-pro", PRO), ("nano-banana-2", FLASH), ("nano-banana", OLD), ("Nano-Banana-PRO", PRO),
             (f"{PRO}-preview", PRO), (GPT, GPT), ("imagen-4", "imagen-4.0-generate-001"), ("dall-e-3", None), ("", None),
+            (f"google/{PRO}", PRO), (f"Google/{PRO}-Preview", PRO), (f"models/{PRO}", PRO), (f"openai/{GPT}", GPT),
+            (f"openai/{PRO}", None), (f"acme/{PRO}", None), (f"/{PRO}", None), ("google/", None),
         ],
     )  # fmt: skip
     def test_an_alias_in_any_case_resolves_to_the_canonical_id(self, name: str, canonical: str | None) -> None:
@@ -125,7 +175,29 @@ class TestNames:
         lane = lanes("google", {"model": "nano-banana-pro"})[PRO]
         assert lane.name == f"p/{PRO}"
         assert lane.upstream_model == PRO
-        assert lane.answers_to("nano-banana-pro")
+        for name in ("nano-banana-pro", PRO, f"{PRO}-preview", "Nano-Banana-PRO"):
+            assert lane.answers_to(name), name
+        assert not lane.answers_to("nano-banana")
+
+    @pytest.mark.parametrize(
+        "second",
+        [
+            {"model": PRO}, {"model": PRO.upper()}, {"model": "Nano-Banana-Pro"}, {"model": f"{PRO}-PREVIEW"},
+            {"model": f"google/{PRO}"},
+            {"model": "mine", "upstream_model": PRO, "sizes": ["1K"], "price": {"1K": 1}},
+            {"model": "mine", "upstream_model": f"Google/{PRO}-preview", "sizes": ["1K"], "price": {"1K": 1}},
+        ],
+    )  # fmt: skip
+    def test_two_ids_of_one_model_are_never_two_lanes_of_a_provider(self, second: dict[str, Any]) -> None:
+        message = complaint("openai", {"model": PRO}, second, base_url="https://r.example/v1")
+        assert message == f"providers.p.lanes[1].model: expected one lane for each model, {PRO} has two"
+
+    def test_nor_are_two_ids_of_a_model_that_only_the_configuration_knows(self) -> None:
+        told = {"sizes": ["1K"], "price": {"1K": 0.03}}
+        assert "Flux-9 has two" in complaint("acme", {"model": "Flux-9", **told}, {"model": "flux-9", **told})
+        second = {"model": "other", "upstream_model": "FLUX-9", **told}
+        assert "Flux-9 has two" in complaint("acme", {"model": "Flux-9", **told}, second)
+        assert len(lanes("acme", {"model": "Flux-9", **told}, {"model": "flux-10", **told})) == 2
 
 
 class TestDefaultLanes:
@@ -253,6 +325,68 @@ class TestFactsBelongToASurface:
         assert lanes("google")[LITE].takes_size
 
 
+class TestLimits:
+    def test_what_the_vendor_publishes_is_told_and_never_a_quota(self) -> None:
+        lane = lanes("google")[LITE]
+        assert lane.published_limits == {"free": {"rpm": 60, "rpd": 500}, "paid": {"rpm": 1000}}
+        assert lane.quota_zone == "America/Los_Angeles"
+        assert lane.quota == {}
+
+    def test_a_model_without_a_free_tier_has_no_limits_of_one(self) -> None:
+        assert set(lanes("google")[PRO].published_limits) == {"paid"}
+
+    def test_elsewhere_the_vendors_limits_say_nothing(self) -> None:
+        lane = lanes("google", base_url="https://relay.example")[LITE]
+        assert (lane.published_limits, lane.quota_zone) == ({}, None)
+
+    def test_tokens_follow_the_sizes_of_the_lane(self) -> None:
+        lane = lanes("google", {"model": FLASH, "sizes": ["1K", "4K"]})[FLASH]
+        assert lane.output_tokens == {"1K": 1120, "4K": 2520}
+        assert set(lane.seconds) == set(lane.prices) == set(lane.batch_prices) == {"1K", "4K"}
+
+
+class TestValuesOfParameters:
+    def test_a_lane_does_not_support_a_level_of_thinking_that_it_does_not_know(self) -> None:
+        lane = lanes("google")[FLASH]
+        assert lane.unsupported({"thinking": "low"}) == ("thinking=low",)
+        assert lane.unsupported({"thinking": "high", "seed": 1}) == ()
+        assert lane.unsupported({"thinking": "low", "grounding": True, "output_format": "png"}) == (
+            "output_format",
+            "thinking=low",
+        )
+
+    def test_nor_a_format_that_it_cannot_be_asked_for(self) -> None:
+        vertex, openai = lanes("vertex")[FLASH], lanes("openai")[GPT]
+        assert vertex.unsupported({"output_format": "webp"}) == ("output_format=webp",)
+        assert vertex.supports("output_format", "png")
+        assert openai.supports("output_format", "webp")
+
+    def test_where_no_values_are_listed_any_will_do(self) -> None:
+        told = {"model": PRO, "capabilities": ["thinking"]}
+        assert lanes("google", told)[PRO].supports("thinking", "medium")
+        assert not lanes("google", {**told, "thinking_levels": ["low"]})[PRO].supports("thinking", "medium")
+
+
+class TestSources:
+    def test_each_figure_of_a_lane_says_where_it_comes_from_and_when_that_was_checked(self) -> None:
+        lane = lanes("google")[FLASH]
+        assert lane.source_of("prices") == Source("https://ai.google.dev/gemini-api/docs/pricing", date(2026, 5, 30))
+        assert lane.source_of("refused_countries").name.startswith("readings by third parties")
+        assert lane.source_of("published_limits").checked == date(2026, 5, 30)
+        assert lane.source_of("seconds").checked is None
+
+    def test_what_the_configuration_states_has_the_source_that_it_gives(self) -> None:
+        told = {"model": PRO, "price": {"1K": 0.05}, "n": 2}
+        lane = lanes("google", {**told, "source": "their list", "checked": date(2026, 11, 1)})[PRO]
+        assert lane.source_of("prices") == lane.source_of("images_per_call") == Source("their list", date(2026, 11, 1))
+        assert lane.source_of("batch_prices").name.endswith("/pricing")
+        assert lanes("google", told)[PRO].source_of("prices") == Source("configuration")
+
+    def test_so_has_a_model_that_only_the_configuration_knows(self) -> None:
+        new = {"model": "Flux-9", "sizes": ["1K"], "price": {"1K": 0.03}, "checked": date(2026, 11, 1)}
+        assert lanes("acme", new)["Flux-9"].source_of("prices") == Source("configuration", date(2026, 11, 1))
+
+
 class TestStatedLanes:
     def test_a_provider_that_lists_lanes_has_those_alone_filled_from_the_catalogue(self) -> None:
         found = lanes("google", {"model": PRO})
@@ -264,6 +398,8 @@ class TestStatedLanes:
             "model": PRO, "upstream_model": "pro-vip", "sizes": ["4k", "1K"], "aspect_ratios": ["1:1"], "class": "legacy",
             "price": {"1K": 0.05}, "references": 0, "capabilities": [], "n": 4, "residency": "eu", "refused_countries": [],
             "released": "2026-01-01", "replacement": FLASH, "quota": {"rpm": 60}, "stream": True, "enabled": False,
+            "reference_bytes": 9, "input_tokens": 8, "thinking_levels": ["low"], "output_formats": ["webp"],
+            "takes_size": False, "seconds": {"4K": 60}, "token_prices": {"output_image": 99}, "batch_price": {"4K": 0.1},
         }  # fmt: skip
         lane = lanes("google", told, timeout=30, egress_country="sg")[PRO]
         assert (lane.upstream_model, lane.sizes, lane.aspect_ratios) == ("pro-vip", ("1K", "4K"), ("1:1",))
@@ -273,6 +409,11 @@ class TestStatedLanes:
         assert lane.capabilities == lane.refused_countries == frozenset()
         assert (lane.released, lane.replacement, lane.quota) == (date(2026, 1, 1), FLASH, {"rpm": 60})
         assert (lane.stream, lane.enabled, lane.timeout, lane.egress_country) == (True, False, 30.0, "SG")
+        assert (lane.reference_bytes, lane.input_tokens, lane.takes_size) == (9, 8, False)
+        assert (lane.thinking_levels, lane.output_formats) == (("low",), ("webp",))
+        assert (lane.seconds["4K"], lane.seconds["1K"]) == (60.0, 10.0)
+        assert (lane.token_prices["output_image"], lane.token_prices["input_text"]) == (Decimal(99), Decimal(2))
+        assert lane.batch_prices == {"1K": Decimal("0.067"), "4K": Decimal("0.1")}
 
     def test_the_prices_of_a_silent_lane_are_the_catalogues(self) -> None:
         assert not lanes("google", {"model": PRO})[PRO].price_configured

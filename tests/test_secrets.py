@@ -1,6 +1,8 @@
 """Keys come from where the configuration says, and never show."""
 
 import copy
+import errno
+import os
 import pickle
 from pathlib import Path
 
@@ -64,6 +66,31 @@ def test_a_file_that_is_missing_empty_or_no_file_is_named(tmp_path: Path) -> Non
     assert "expected the path" in complaint("file:", folder=tmp_path)
 
 
+def test_a_pipe_a_device_and_a_link_to_itself_are_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert "'pipe' is a pipe or a device" in complaint("file:pipe", folder=tmp_path)
+    assert "'/dev/zero' is a pipe or a device" in complaint("file:/dev/zero")
+    assert "'loop' cannot be read: Too many levels" in complaint("file:loop", folder=tmp_path)
+
+
+def test_a_file_that_may_not_be_read_is_named_with_the_systems_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: object, flags: int) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(os, "open", refuse)  # root may read any file, and tests may run as root
+    assert "'key' cannot be read: Permission denied" in complaint("file:key", folder=tmp_path)
+
+
+def test_a_link_to_a_key_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "..data").mkdir()
+    (tmp_path / "..data" / "key").write_text("abc")
+    (tmp_path / "key").symlink_to("..data/key")  # as orchestrators mount secrets
+    assert resolve("file:key", folder=tmp_path).reveal() == "abc"
+
+
 def test_a_file_larger_than_any_key_is_not_read_to_its_end(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"a" * (secrets.MAX_KEY_BYTES + 1))
     assert "larger than" in complaint("file:key", folder=tmp_path)
@@ -93,7 +120,8 @@ def test_the_usual_keys_stand_for_their_providers() -> None:
     assert both["google"]["api_key"] == "env:GEMINI_API_KEY"
 
 
-@given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=12))
+# Hypothesis also tries words of the code under test, which may well show: in front stands what makes them a key.
+@given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=12).map("~key~".__add__))
 def test_a_key_that_was_read_does_not_show_and_does_not_pickle(key: str) -> None:
     secret = resolve("env:K", {"K": key})
     assert secret.reveal() == key

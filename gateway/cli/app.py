@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.options import IMAGE, Asked, Common, Output, spread
+from gateway.cli.options import IMAGE, Asked, Common, Output, Watch, spread
 
 app = typer.Typer(
     name="image-gateway",
@@ -85,10 +85,17 @@ def plan(asked: Asked, common: Common) -> None:
     plan.run(asked, common)
 
 
-@app.command(epilog="Example: image-gateway lanes --catalogue")
+@app.command(
+    epilog="Examples:\n\nimage-gateway lanes\n\nimage-gateway lanes nano-banana-pro\n\nimage-gateway lanes --catalogue"
+)
 @spread
 def lanes(
     common: Common,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="A lane, a provider, or a model: show all that is known of it."),
+    ] = None,
+    details: Annotated[bool, typer.Option("--details", help="Show all that is known of every lane.")] = False,
     catalogue: Annotated[
         bool, typer.Option("--catalogue", help="Show the models the gateway knows; takes no configuration.")
     ] = False,
@@ -96,37 +103,50 @@ def lanes(
         bool, typer.Option("--presets", help="Show the relays the gateway knows; takes no configuration.")
     ] = False,
 ) -> None:
-    """Show the configured lanes: prices, sizes, capabilities, retirement, and whether they may be used today."""
+    """Show the configured lanes: prices, sizes, what is left out today and why; and of single lanes all that is known."""
     from gateway.cli import lanes
     from gateway.cli import presets as known
 
+    shown = lanes.Shown(name=name, details=details)
     if presets:
         known.run(common)
     elif catalogue:
-        lanes.run_catalogue(common)
+        lanes.run_catalogue(shown, common)
     else:
-        lanes.run(common)
+        lanes.run(shown, common)
 
 
-@app.command(epilog="Example: image-gateway doctor -c production.toml --timeout 5")
+@app.command(
+    epilog="Examples:\n\nimage-gateway doctor -c production.toml --timeout 5\n\nimage-gateway doctor --watch 60"
+)
 @spread
 def doctor(
     common: Common,
     timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="For each provider.")] = 10.0,
+    watch: Watch = None,
 ) -> None:
-    """Check the configuration, the keys, and whether each provider can be reached. Never makes a paid call."""
+    """Check the configuration, the keys, the lanes, and whether each provider can be reached. Never makes a paid call."""
     from gateway.cli import doctor
 
-    doctor.run(common, timeout)
+    doctor.run(common, timeout, watch)
 
 
-@app.command(epilog="Example: image-gateway health --json")
+@app.command(epilog="Examples:\n\nimage-gateway health --json\n\nimage-gateway health --watch 5")
 @spread
-def health(common: Common) -> None:
+def health(common: Common, watch: Watch = None) -> None:
     """Show how every lane is doing. In a process of its own these are the assumptions a gateway starts with."""
     from gateway.cli import health
 
-    health.run(common)
+    health.run(common, watch)
+
+
+@app.command(epilog="Example: image-gateway schema > gateway.schema.json")
+@spread
+def schema(output: Output) -> None:
+    """Print the JSON Schema of gateway.toml, for editors and CI."""
+    from gateway.cli import schema
+
+    schema.run(output)
 
 
 @app.command(

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import time
-import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import anyio
 
 from gateway.cli.advice import FOR_OUTCOME
 from gateway.config import Config, ProviderEntry
-from gateway.secrets import is_literal, usual_providers
 from providers.outcome import Outcome, OutcomeName
 from providers.provider import ProviderSettings, load_provider
 from providers.sanitise import sanitise
@@ -46,13 +43,13 @@ class Check:
     key: str
 
 
-def checks(config: Config, environ: Mapping[str, str]) -> list[Check]:
+def checks(config: Config) -> list[Check]:
     """The calls that examining *config* takes; providers that are switched off need none."""
     return [
         Check(entry=entry, settings=settings, key=place)
         for entry in config.providers.values()
         if entry.enabled
-        for settings, place in zip(entry.settings, _places(config, entry, environ), strict=True)
+        for settings, place in zip(entry.settings, entry.key_places, strict=True)
     ]
 
 
@@ -81,7 +78,7 @@ async def _finding(check: Check, timeout: float) -> Finding:  # noqa: ASYNC109
         outcome=outcome.name,
         seconds=time.monotonic() - started,
         detail=sanitise(outcome.detail),
-        advice=_advice(check, outcome.name),
+        advice=advice(check, outcome.name),
     )
 
 
@@ -96,9 +93,11 @@ async def _outcome(settings: ProviderSettings, timeout: float) -> Outcome:  # no
         return Outcome(name="bad_response", billed="no", detail=f"{type(error).__name__}: {error}")
 
 
-def _advice(check: Check, outcome: OutcomeName) -> str:
+def advice(check: Check, outcome: OutcomeName) -> str:
     """What to do, with the places in the configuration by name."""
     path = f"providers.{check.settings.name}"
+    if outcome == "auth" and check.settings.kind == "vertex" and not check.key:
+        return f"There are no credentials: run `gcloud auth application-default login`, or set {path}.api_key."
     return {
         "ok": "",
         "auth": f"The key was refused: put a valid one into {check.key or f'{path}.api_key'}.",
@@ -110,26 +109,3 @@ def _advice(check: Check, outcome: OutcomeName) -> str:
         "bad_response": f"The answer is no such API's: check {path}.base_url and {path}.kind.",
         "invalid": f"It does not take the call: check {path}.base_url and {path}.kind.",
     }.get(outcome, FOR_OUTCOME.get(outcome, ""))
-
-
-def _places(config: Config, entry: ProviderEntry, environ: Mapping[str, str]) -> Iterator[str]:
-    """Where each key of *entry* comes from: ``env:NAME``, ``file:PATH`` or a key path; nothing if it has no key."""
-    told = _told(config, entry.name, environ)
-    path = f"providers.{entry.name}.api_key"
-    for number, settings in enumerate(entry.settings):
-        if settings.api_key is None:
-            yield ""
-        elif len(told) == len(entry.settings) and not is_literal(told[number]):
-            yield told[number]
-        else:
-            yield f"{path}[{number}]" if len(entry.settings) > 1 else path
-
-
-def _told(config: Config, provider: str, environ: Mapping[str, str]) -> Sequence[str]:
-    """What the configuration says under ``api_key``."""
-    if config.source == "environment":
-        tables = usual_providers(environ)
-    else:
-        tables = tomllib.loads(Path(config.source).read_text("utf-8-sig"))["providers"]
-    keys = tables[provider].get("api_key", ())
-    return (keys,) if isinstance(keys, str) else keys

@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Container, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import anyio
 import typer
 
-from gateway.cli import diagnosis, exits, json_output, logs
+from gateway.cli import diagnosis, exits, json_output, watching
 from gateway.cli.checkup import Check, Finding, checks, examine
 from gateway.cli.consoles import stderr, stdout, visible
 from gateway.cli.diagnosis import Diagnosis
 from gateway.cli.exits import reporting
+from gateway.cli.gateways import opened
+from gateway.cli.lane_findings import lane_findings
 from gateway.cli.options import Common
-from gateway.cli.standing import BY_NAME, standing
+from gateway.cli.standing import standing
 from gateway.client import AsyncGateway
-from gateway.config import Config
-from gateway.request import ImageRequest
-from gateway.router import lane_warnings
+from gateway.clock import Clock
 
 
-def run(common: Common, timeout: float) -> None:
-    """Examine the configuration, and show what was found and what to do about it."""
-    if common.verbose:
-        logs.configure(verbose=True)
-    with reporting(common):
-        gateway = AsyncGateway.from_config(common.config)
-    found = _diagnosis(gateway, _findings(checks(gateway.config, os.environ), timeout))
-    if common.as_json:
-        json_output.write(_document(found))
-    else:
-        diagnosis.show(found, stdout())
-    if not found.usable:
+def run(common: Common, timeout: float, watch: float | None) -> None:
+    """Examine the configuration, and show what was found and what to do about it; with *watch*, again and again."""
+    with reporting(common), opened(common) as gateway:
+        if watch is None:
+            usable = _examine(gateway, common, timeout, json_output.write)
+        else:
+            watching.every(watch, lambda: _examine(gateway, common, timeout, json_output.write_line), gateway, common)
+            return
+    if not usable:
         raise typer.Exit(exits.FAILED)
+
+
+def _examine(gateway: AsyncGateway, common: Common, timeout: float, write: Callable[[Mapping[str, Any]], None]) -> bool:
+    """Show how things are; whether all providers can be used."""
+    found = _diagnosis(gateway, _findings(checks(gateway.config), timeout))
+    if common.as_json:
+        write(_document(found))
+    else:
+        diagnosis.show(found, Clock().today(), stdout())
+    return found.usable
 
 
 def _findings(planned: Sequence[Check], timeout: float) -> list[Finding]:
@@ -56,28 +61,17 @@ def _asking(waiting: Sequence[str]) -> str:
 
 def _diagnosis(gateway: AsyncGateway, findings: Sequence[Finding]) -> Diagnosis:
     config = gateway.config
-    barred = standing(gateway)
     return Diagnosis(
         config=config.source,
+        egress_country=config.egress_country,
         warnings=config.warnings,
         providers=findings,
         disabled=[entry.name for entry in config.providers.values() if not entry.enabled],
-        lanes=len(config.lanes),
-        excluded=[each for each in barred.values() if each.reason not in ("disabled", *BY_NAME)],
-        notices=list(_notices(config, barred)),
+        lanes=lane_findings(config, standing(gateway), Clock().today()),
     )
 
 
 def _document(found: Diagnosis) -> Mapping[str, Any]:
     providers = [{"usable": finding.usable, **json_output.plain(finding)} for finding in found.providers]
-    return {"usable": found.usable, **json_output.plain(found), "providers": providers}
-
-
-def _notices(config: Config, barred: Container[str]) -> Iterator[str]:
-    """Of lanes that retire within the router's period of notice, and of usable ones that their vendor has retired."""
-    today = datetime.now(UTC).date()
-    plain = ImageRequest(prompt="anything")
-    for lane in config.lanes:
-        ahead = lane.retired is not None and lane.retired > today
-        if lane.enabled and (ahead or lane.name not in barred):
-            yield from lane_warnings(lane, plain, today)
+    lanes = [{**json_output.plain(lane), "stale": lane.stale} for lane in found.lanes]
+    return {"usable": found.usable, **json_output.plain(found), "providers": providers, "lanes": lanes}

@@ -11,7 +11,7 @@ from gateway.cli import exits, files, json_output, progress, report
 from gateway.cli.asking import request_of
 from gateway.cli.consoles import stderr, stdout, visible, warn
 from gateway.cli.exits import reporting
-from gateway.cli.gateways import opened
+from gateway.cli.gateways import opened_with_warnings
 from gateway.cli.options import Asked, Common, Output
 from gateway.client import AsyncGateway
 from gateway.request import ImageRequest
@@ -24,11 +24,11 @@ def run(asked: Asked, common: Common, output: str | None) -> None:
     with reporting(common):
         request = request_of(asked)
         target = files.target(output, request.prompt)
-        gateway = opened(common)
-    try:
-        result = make(gateway, request, common, quiet=common.as_json)
-    except GatewayError as error:
-        exits.fail(error, common, _kept(error, target))
+        with opened_with_warnings(common) as gateway:
+            try:
+                result = make(gateway, request, common, quiet=common.as_json)
+            except GatewayError as error:
+                exits.fail(error, common, _kept(error, target))
     paths = _saved(result, target)
     if common.as_json:
         json_output.write(json_output.result(result, paths))
@@ -37,7 +37,7 @@ def run(asked: Asked, common: Common, output: str | None) -> None:
 
 
 def make(gateway: AsyncGateway, request: ImageRequest, output: Output, *, quiet: bool) -> ImageResult:
-    """Make the image, and close the *gateway*; progress goes to stderr, if *quiet* only to a terminal.
+    """Make the image, and close the *gateway*'s connections; progress goes to stderr, if *quiet* only to a terminal.
 
     Raises:
         GatewayError: there is no image.
@@ -59,7 +59,7 @@ def make(gateway: AsyncGateway, request: ImageRequest, output: Output, *, quiet:
 
 
 def _tell_interrupted(watch: progress.Watch) -> None:
-    charged = [str(fields["lane"]) for fields in watch.ended if fields["billed"] != "no"]
+    charged = [attempt.lane for attempt in watch.ended if attempt.billed != "no"]
     if charged:
         told = f"a call that was already sent may be billed: {', '.join(dict.fromkeys(charged))}"
     else:

@@ -21,6 +21,11 @@ def write(document: Mapping[str, Any], *, indent: int | None = 2) -> None:
     typer.echo(json.dumps(plain(document), indent=indent))
 
 
+def write_line(document: Mapping[str, Any]) -> None:
+    """The same on one line, for commands that print one document after another."""
+    write(document, indent=None)
+
+
 def plain(value: Any) -> Any:
     """*value* as JSON has it: dataclasses become objects, sets sorted lists, Decimals the numbers they print as."""
     if is_dataclass(value) and not isinstance(value, type):
@@ -38,7 +43,8 @@ def plain(value: Any) -> Any:
 
 def result(made: ImageResult, paths: Sequence[Path]) -> dict[str, Any]:
     """A result whose images were saved at *paths*."""
-    facts = {each.name: getattr(made, each.name) for each in fields(made) if each.name not in ("images", "parts")}
+    names = [each.name for each in fields(made) if each.name not in ("images", "parts") and each.name[0] != "_"]
+    facts = {name: getattr(made, name) for name in names}
     images = [
         {
             "path": path,

@@ -17,6 +17,18 @@ COMMON = "Common"
 
 Texts = list[str] | None
 
+Watch = Annotated[
+    float | None,
+    typer.Option(
+        "--watch",
+        min=0.1,
+        max=86_400,
+        metavar="SECONDS",
+        help="Look again every so many seconds, until Ctrl-C. SIGHUP reloads the configuration.",
+    ),
+]
+"""``--watch``: seconds between two looks, None for one look."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:

@@ -6,7 +6,7 @@ from gateway.cli import json_output, tables
 from gateway.cli.asking import request_of
 from gateway.cli.consoles import stdout, visible
 from gateway.cli.exits import reporting
-from gateway.cli.gateways import opened
+from gateway.cli.gateways import opened_with_warnings
 from gateway.cli.options import Asked, Common
 from gateway.plan import Plan
 
@@ -15,7 +15,8 @@ def run(asked: Asked, common: Common) -> None:
     """Show the plan for what was *asked*."""
     with reporting(common):
         request = request_of(asked)
-        plan = opened(common).plan(request)
+        with opened_with_warnings(common) as gateway:
+            plan = gateway.plan(request)
     if common.as_json:
         json_output.write(json_output.plain(plan))
     else:

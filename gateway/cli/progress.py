@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from gateway.cli.consoles import stderr, visible
 from gateway.cli.tables import outcome_style
-from gateway.events import listening
+from gateway.events import AttemptEnded, Event, listening
 from gateway.plan import Candidate
 
 BILLED_WORDS: Final[Mapping[str, str]] = {"no": "not billed", "maybe": "perhaps billed", "yes": "billed"}
@@ -25,18 +25,18 @@ class Watch:
 
     def __init__(self, steps: Sequence[Candidate]) -> None:
         self._ahead = list(steps)
-        self.ended: list[Mapping[str, Any]] = []
+        self.ended: list[AttemptEnded] = []
 
-    def attempt_ended(self, fields: Mapping[str, Any]) -> None:
-        """Take in an event ``image_attempt``."""
-        self.ended.append(fields)
-        tried = (fields["lane"], fields["size"])
+    def attempt_ended(self, attempt: AttemptEnded) -> None:
+        """Take in the end of a call."""
+        self.ended.append(attempt)
+        tried = (attempt.lane, attempt.size)
         place = next((index for index, step in enumerate(self._ahead) if (step.lane, step.size) == tried), -1)
         del self._ahead[: place + 1]
 
     def now(self) -> Text:
         """What is being tried, or what the plan has next."""
-        if self.ended and self.ended[-1]["outcome"] == "ok":
+        if self.ended and self.ended[-1].outcome == "ok":
             return Text("finishing")
         if not self._ahead:
             return Text("that was the last step of the plan")
@@ -46,11 +46,11 @@ class Watch:
 
     def last(self) -> Text:
         """How the latest attempt ended."""
-        fields = self.ended[-1]
+        attempt = self.ended[-1]
         return Text.assemble(
-            f"{visible(fields['lane'])} at {fields['size']}: ",
-            (fields["outcome"], outcome_style(fields["outcome"])),
-            f" after {fields['seconds']:.1f} s, {BILLED_WORDS[fields['billed']]}",
+            f"{visible(attempt.lane)} at {attempt.size}: ",
+            (attempt.outcome, outcome_style(attempt.outcome)),
+            f" after {attempt.seconds:.1f} s, {BILLED_WORDS[attempt.billed]}",
         )
 
 
@@ -60,9 +60,9 @@ def watching(steps: Sequence[Candidate], *, live: bool = True, quiet: bool = Fal
     watch = Watch(steps)
     with _display(watch, live=live, quiet=quiet or not steps) as ended:
 
-        def heard(event: str, fields: Mapping[str, Any]) -> None:
-            if event == "image_attempt":
-                watch.attempt_ended(fields)
+        def heard(event: Event) -> None:
+            if isinstance(event, AttemptEnded):
+                watch.attempt_ended(event)
                 ended()
 
         with listening(heard):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from gateway.client import AsyncGateway
 from gateway.plan import Exclusion
@@ -14,10 +14,28 @@ BY_NAME: Final = frozenset({"quality", "model"})
 
 
 def standing(gateway: AsyncGateway) -> Mapping[str, Exclusion]:
-    """By lane, why it is out of every plain request, whatever its size; lanes that may be used are not in it."""
+    """By lane, why it is out of every plain request, whatever its size; lanes that may be used are not in it.
+
+    Of a lane that is taken only by its name it tells so only if that would help.
+    """
+    barred = _barred(gateway)
+    models = {lane.model for lane in gateway.config.lanes if lane.name in barred and _by_name(barred[lane.name])}
+    named = {model: _barred(gateway, model=model) for model in sorted(models)}
+    for lane in gateway.config.lanes:
+        if lane.model in named and lane.name in named[lane.model]:
+            barred[lane.name] = named[lane.model][lane.name]
+    return barred
+
+
+def _by_name(exclusion: Exclusion) -> bool:
+    return exclusion.reason in BY_NAME
+
+
+def _barred(gateway: AsyncGateway, **wishes: Any) -> dict[str, Exclusion]:
+    """By lane, why it is out of requests with these *wishes*, for another reason than their size."""
     barred: dict[str, Exclusion] = {}
     for size in SIZES:
-        for exclusion in gateway.plan("anything", size=size).excluded:
+        for exclusion in gateway.plan("anything", size=size, **wishes).excluded:
             if exclusion.reason != "size":
                 barred.setdefault(exclusion.lane, exclusion)
     return barred

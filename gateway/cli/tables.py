@@ -114,7 +114,9 @@ def health(lanes: Sequence[LaneHealth]) -> Table:
     """How each lane is doing."""
     right = ("success", "typical s", "in flight")
     shut = any(lane.reason or lane.until is not None for lane in lanes)
-    made = table("lane", "state", "success", "typical s", "in flight", *(["why"] if shut else []), right=right)
+    switched = any(lane.mode != "normal" for lane in lanes)
+    more = [*(["mode"] if switched else []), *(["why"] if shut else [])]
+    made = table("lane", "state", "success", "typical s", "in flight", *more, right=right)
     for lane in lanes:
         until = "" if lane.until is None else f"again in {lane.until:.0f} s"
         made.add_row(
@@ -123,6 +125,7 @@ def health(lanes: Sequence[LaneHealth]) -> Table:
             Text(f"{lane.success_rate:.0%}"),
             Text(f"{lane.p50:.0f}"),
             Text(f"{lane.in_flight} of {lane.limit}" if lane.limit else str(lane.in_flight)),
+            *([Text(lane.mode, style="" if lane.mode == "normal" else "yellow")] if switched else []),
             *([Text(" ".join(filter(None, (lane.reason, until))))] if shut else []),
         )
     keep_whole(made, "lane")

@@ -1,21 +1,21 @@
 """What an image is, read from its bytes: format, pixels, where it ends, and whether it is whole.
 
 Only the structure is judged: bounds, order, checksums, declared sizes. Pixels are not decoded, so image data that is
-well framed but too short for its pixels passes; only a decoder can tell. Standard library only.
+well framed but too short for its pixels passes; ``providers.verification`` looks at those. Standard library only.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from providers.facts import jpeg, png, webp
-from providers.facts.parts import Extent, ImageDefect
+from providers.facts.parts import ImageDefect, Part, Structure
 from providers.sizes import Size, tier_of
 
-__all__ = ["MAX_EDGE", "MAX_PIXELS", "ImageDefect", "ImageFacts", "inspect", "sniff"]
+__all__ = ["MAX_EDGE", "MAX_PIXELS", "ImageDefect", "ImageFacts", "dissect", "inspect", "sniff"]
 
 MAX_EDGE: Final = 16_384
 """Pixels an edge may have: the longest documented of any model is 12,288 (Gemini 3.1 Flash Image, 4K at 1:8)."""
@@ -27,7 +27,7 @@ The largest documented image has 1536 × 12288, or 18.9 million, and a 50-megapi
 Pillow warns of a decompression bomb above 89 million.
 """
 
-_READERS: Final[dict[str, Callable[[memoryview], Extent]]] = {
+_READERS: Final[dict[str, Callable[[memoryview], Structure]]] = {
     "image/png": png.measure,
     "image/jpeg": jpeg.measure,
     "image/webp": webp.measure,
@@ -95,13 +95,22 @@ def inspect(data: bytes | memoryview) -> ImageFacts:
     Raises:
         ImageDefect: *data* is not a PNG, JPEG or WebP, is cut off or damaged, or has too many pixels or none.
     """
+    return dissect(data)[0]
+
+
+def dissect(data: bytes | memoryview) -> tuple[ImageFacts, Sequence[Part]]:
+    """As :func:`inspect`, with the parts of the image that the facts were read from: views of *data*, not copies.
+
+    Raises:
+        ImageDefect: as :func:`inspect` does.
+    """
     view = memoryview(data)
     mime_type = sniff(view)
     if mime_type is None:
         raise ImageDefect(_foreign(bytes(view[:_HEAD_LENGTH])))
-    extent = _READERS[mime_type](view)
-    _check_size(extent.width, extent.height)
-    return ImageFacts(mime_type=mime_type, width=extent.width, height=extent.height, end=extent.end)
+    width, height, end, parts = _READERS[mime_type](view)
+    _check_size(width, height)
+    return ImageFacts(mime_type=mime_type, width=width, height=height, end=end), parts
 
 
 def _check_size(width: int, height: int) -> None:

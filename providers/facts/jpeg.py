@@ -7,16 +7,16 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from providers.facts.parts import Extent, ImageDefect, Part, limited
+from providers.facts.parts import ImageDefect, Part, Structure, limited
 
 SIGNATURE: Final = b"\xff\xd8\xff"
 """The start marker, and the first byte of the marker that has to follow it."""
 
-_START_LENGTH: Final = 2
+START_LENGTH: Final = 2
 _LENGTH_FIELD: Final = 2
 _END: Final = b"\xd9"
-_SCAN: Final = b"\xda"
-_FRAMES: Final = frozenset(bytes([code]) for code in range(0xC0, 0xD0)) - {b"\xc4", b"\xc8", b"\xcc"}
+SCAN: Final = b"\xda"
+FRAMES: Final = frozenset(bytes([code]) for code in range(0xC0, 0xD0)) - {b"\xc4", b"\xc8", b"\xcc"}
 """The frame headers, one for each coding process; the three codes left out mean tables and an extension."""
 
 _MARKER: Final = re.compile(rb"(?:\xff++[\x01\xd0-\xd7])*+\xff++([\xc0-\xcf\xd9-\xdd\xe0-\xef\xfe])")
@@ -32,32 +32,33 @@ _FRAME: Final = struct.Struct(">xHHB")
 """Precision (unused), height, width, number of components; three bytes for each component follow."""
 
 
-def measure(view: memoryview) -> Extent:
-    """The extent of the JPEG that *view* starts with: to the first end marker that no segment encloses.
+def measure(view: memoryview) -> Structure:
+    """The structure of the JPEG that *view* starts with: to the first end marker that no segment encloses.
 
     Thumbnails lie in segments and are skipped with them; further pictures of a multi-picture file lie past the end.
     """
     size: tuple[int, int] | None = None
     scanned = False
-    for segment in limited(_segments(view)):
-        if segment.kind in _FRAMES:
+    segments = list(limited(_segments(view)))
+    for segment in segments:
+        if segment.kind in FRAMES:
             if size:
                 raise ImageDefect("the JPEG has two frame headers")
             size = _read_frame(segment.body)
-        scanned = scanned or (segment.kind == _SCAN and size is not None)
+        scanned = scanned or (segment.kind == SCAN and size is not None)
     if size is None or not scanned:
         raise ImageDefect("the JPEG has no image data after a frame header")
-    return Extent(*size, segment.end)
+    return Structure(*size, segments[-1].end, segments)
 
 
 def _segments(view: memoryview) -> Iterator[Part]:
     """Every segment after the start marker, the end marker last; a scan takes its entropy-coded data with it."""
-    kind, end = b"", _START_LENGTH
+    kind, end = b"", START_LENGTH
     while kind != _END:
         kind, start = _read_marker(view, end)
         body = view[start : start if kind == _END else _segment_end(view, start)]
         end = start + len(body)
-        if kind == _SCAN:
+        if kind == SCAN:
             end = _scan_end(view, end)
         yield Part(kind, body[_LENGTH_FIELD:], end)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 MAX_PARTS: Final = 32_768
@@ -21,12 +21,13 @@ class Part(NamedTuple):
     end: int
 
 
-class Extent(NamedTuple):
-    """The pixels of a picture as stored, and the offset just past its last byte."""
+class Structure(NamedTuple):
+    """The pixels of a picture as stored, the offset just past its last byte, and what the file is made of up to there."""
 
     width: int
     height: int
     end: int
+    parts: Sequence[Part]
 
 
 def limited(parts: Iterable[Part]) -> Iterator[Part]:

@@ -7,11 +7,11 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-from providers.facts.parts import Extent, ImageDefect, Part, limited
+from providers.facts.parts import ImageDefect, Part, Structure, limited
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
-_HEADER: Final = struct.Struct(">IIBBBBB")
+HEADER: Final = struct.Struct(">IIBBBBB")
 """Width, height, bit depth, colour type, compression, filter, interlace."""
 
 _DEPTHS: Final = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
@@ -24,8 +24,8 @@ _FRAMING: Final = 12
 """Bytes of a chunk around its body: length and kind before it, checksum after it."""
 
 
-def measure(view: memoryview) -> Extent:
-    """The extent of the PNG that *view* starts with, its chunks checked by bounds and checksum."""
+def measure(view: memoryview) -> Structure:
+    """The structure of the PNG that *view* starts with, its chunks checked by bounds and checksum."""
     header, *others = limited(_chunks(view))
     width, height, colour = _read_header(header)
     kinds = {chunk.kind for chunk in others}
@@ -35,7 +35,7 @@ def measure(view: memoryview) -> Extent:
         raise ImageDefect("the PNG has no image data")
     if colour == _PALETTE and b"PLTE" not in kinds:
         raise ImageDefect("the PNG needs a palette and has none")
-    return Extent(width, height, others[-1].end)
+    return Structure(width, height, others[-1].end, [header, *others])
 
 
 def _chunks(view: memoryview) -> Iterator[Part]:
@@ -54,9 +54,9 @@ def _chunks(view: memoryview) -> Iterator[Part]:
 
 def _read_header(chunk: Part) -> tuple[int, int, int]:
     """Width, height and colour type."""
-    if chunk.kind != b"IHDR" or len(chunk.body) != _HEADER.size:
+    if chunk.kind != b"IHDR" or len(chunk.body) != HEADER.size:
         raise ImageDefect("the PNG does not start with a header")
-    width, height, depth, colour, compression, filtering, interlace = _HEADER.unpack(chunk.body)
+    width, height, depth, colour, compression, filtering, interlace = HEADER.unpack(chunk.body)
     if depth not in _DEPTHS.get(colour, ()) or compression or filtering or interlace > 1:
         raise ImageDefect("the PNG's header holds values that no PNG may have")
     return width, height, colour

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final, NamedTuple
 
-from providers.facts.parts import Extent, ImageDefect, Part, limited
+from providers.facts.parts import ImageDefect, Part, Structure, limited
 
 _FRAMING: Final = 8
 """Bytes before the body of a chunk, or of the whole file: four of its kind, four of its length."""
@@ -28,14 +28,14 @@ class _Pixels(NamedTuple):
     height: int
 
 
-def measure(view: memoryview) -> Extent:
-    """The extent of the WebP that *view* starts with: the length its container declares, all of it made of chunks."""
+def measure(view: memoryview) -> Structure:
+    """The structure of the WebP that *view* starts with: the length its container declares, all of it made of chunks."""
     end = _FRAMING + _number(view[4:8])
     if end > len(view):
         raise ImageDefect("the WebP is shorter than it declares")
     chunks = list(limited(_chunks(view[:end], _FIRST_CHUNK)))
     extended = bool(chunks) and chunks[0].kind == b"VP8X"
-    return Extent(*(_canvas(chunks) if extended else _picture(chunks)), end)
+    return Structure(*(_canvas(chunks) if extended else _picture(chunks)), end, chunks)
 
 
 def _chunks(view: memoryview, start: int) -> Iterator[Part]:

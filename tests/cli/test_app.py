@@ -9,11 +9,10 @@ import pytest
 
 from gateway.cli import report
 from gateway.cli.consoles import stdout
-from gateway.events import emit, listening
 from providers.images import GeneratedImage
 from tests.cli.conftest import FLASH, configure, google_table, run, words
 
-COMMANDS = ("demo", "generate", "plan", "lanes", "doctor", "health", "simulate")
+COMMANDS = ("demo", "generate", "plan", "lanes", "doctor", "health", "schema", "simulate")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -89,16 +88,6 @@ def test_what_a_model_says_cannot_move_the_cursor_or_pass_as_markup(capsys):
     told = capsys.readouterr().out
     assert "[bold]hi[/bold] [key]" in told
     assert all(character.isprintable() or character == "\n" for character in told)
-
-
-def test_listeners_hear_the_events_of_their_block_alone():
-    first, second = [], []
-    with listening(lambda event, fields: first.append((event, fields["n"]))):
-        emit("a", n=1)
-        with listening(lambda event, fields: second.append((event, fields["n"]))):
-            emit("b", n=2)
-    emit("c", n=3)
-    assert (first, second) == ([("a", 1), ("b", 2)], [("b", 2)])
 
 
 def test_a_mistake_in_any_command_is_told_without_a_traceback(simulate):

@@ -2,14 +2,15 @@
 
 import socket
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from gateway import config
-from gateway.cli.checkup import checks
+from gateway.cli.checkup import Check, advice, checks
+from providers.provider import ProviderSettings
 from providers.simulator import faults
 from tests.cli.conftest import FLASH, KEY, configure, google_table, relay_table, run, run_json, words
 from tests.relays.relay import Relay, as_json
@@ -56,7 +57,7 @@ def test_a_literal_key_is_named_by_its_place_and_warned_of(simulate):
 
 def test_keys_from_the_environment_need_no_file():
     environ = {"OPENAI_API_KEY": KEY, "GOOGLE_API_KEY": KEY}
-    assert {each.key for each in checks(config.load(environ=environ), environ)} == {f"env:{name}" for name in environ}
+    assert {each.key for each in checks(config.load(environ=environ))} == {f"env:{name}" for name in environ}
 
 
 @pytest.mark.parametrize(
@@ -127,14 +128,21 @@ def test_lanes_that_retire_soon_and_lanes_left_out_are_told(simulate):
     configure({"egress_country": "HK"}, google=google_table(simulate(), lanes=lanes))
     told = words(run("doctor").stdout)
     assert f"! google/{FLASH} retires on {soon}; its replacement is gpt-image-2" in told
-    assert later not in told
-    assert "google/gemini-3.1-flash-lite-image region refuses calls from HK" in told
+    assert f"✓ google/{FLASH} retires in 30 days ({soon}), use gpt-image-2" in told
+    assert f"✓ google/gemini-3-pro-image retires in 90 days ({later}), use gpt-image-2" in told
+    assert f"retires on {later}" not in told
+    assert "✗ google/gemini-3.1-flash-lite-image region: refuses calls from HK no retirement known" in told
+    assert "2 lanes" not in told
+    assert "3 lanes, calls leave from HK" in told
 
 
 def test_a_retired_model_is_told_of_where_it_may_still_be_used(simulate):
     old = {"model": "gemini-2.5-flash-image", "price": {"1K": 0.1}, "class": "standard"}
     configure(relay=relay_table(simulate("new-api"), lanes=[old]))
-    assert "! relay/gemini-2.5-flash-image was retired by its vendor on 2026-10-02" in words(run("doctor").stdout)
+    told = words(run("doctor").stdout)
+    assert "! relay/gemini-2.5-flash-image was retired by its vendor on 2026-10-02" in told
+    gone = (datetime.now(UTC).date() - date(2026, 10, 2)).days
+    assert f"✓ relay/gemini-2.5-flash-image retired {gone} days ago (2026-10-02)" in told
     configure(relay=relay_table(simulate("new-api"), lanes=[{**old, "class": "legacy"}]))
     assert "was retired" not in run("doctor").stdout
 
@@ -156,3 +164,76 @@ def test_an_adapter_that_raises_is_a_finding_and_no_crash(google, monkeypatch):
     monkeypatch.setattr("gateway.cli.checkup.load_provider", broken)
     (found,) = run_json("doctor", status=1)["providers"]
     assert found["detail"] == "RuntimeError: no such luck"
+
+
+def days_ago(days):
+    return str(datetime.now(UTC).date() - timedelta(days=days))
+
+
+def test_each_lane_tells_the_source_and_age_of_its_prices_and_its_quota(simulate):
+    priced = {"price": {"1K": 0.05}, "sizes": ["1K"]}
+    lanes = [
+        {"model": FLASH, **priced, "source": "https://relay.example/prices", "checked": days_ago(181)},
+        {"model": "gemini-3-pro-image", **priced, "checked": days_ago(180), "quota": {"rpm": 60, "rpd": 1000}},
+        {"model": "their-own", **priced},
+    ]
+    configure(relay=relay_table(simulate("new-api"), lanes=lanes))
+    told = words(run("doctor").stdout)
+    assert f"relay/{FLASH} no retirement known; prices: relay.example/prices, checked 181 days ago; no quota" in told
+    assert "prices: configuration, checked 180 days ago; quota rpm 60 rpd 1,000" in told
+    assert "relay/their-own no retirement known; prices: configuration; no quota" in told
+    assert (
+        f"! prices were checked more than 180 days ago, compare them with their source and state what has changed "
+        f"as price: relay/{FLASH}" in told
+    )
+    found = run_json("doctor")["lanes"]
+    assert [(each["price_age"], each["stale"]) for each in found] == [(181, True), (180, False), (None, False)]
+
+
+def test_every_fact_about_a_lane_is_in_the_json(simulate):
+    soon = str(datetime.now(UTC).date() + timedelta(days=7))
+    lane = {"model": FLASH, "refused_countries": ["HK"], "retired": soon, "quota": {"ipm": 5}}
+    configure({"egress_country": "HK"}, google=google_table(simulate(), lanes=[lane], mode="shadow"))
+    (found,) = run_json("doctor")["lanes"]
+    assert (found["lane"], found["provider"], found["mode"]) == (f"google/{FLASH}", "google", "shadow")
+    assert (found["retired"], found["days_to_retirement"], found["quota"]) == (soon, 7, {"ipm": 5})
+    assert (found["egress_country"], found["egress_refused"]) == ("HK", True)
+    assert found["excluded"]["reason"] == "region"
+    assert found["price_source"].startswith("https://")
+
+
+def test_a_lane_whose_provider_cannot_be_used_is_marked(pair):
+    pair[0].inject(faults.bad_key())
+    told = words(run("doctor", status=1).stdout)
+    assert f"✗ google/{FLASH} its provider cannot be used" in told
+    assert f"✓ relay/{FLASH} no retirement known" in told
+
+
+def test_operators_switches_are_told(pair):
+    configure(google=google_table(pair[0], mode="shadow"), relay=relay_table(pair[1], mode="disabled"))
+    told = words(run("doctor").stdout)
+    assert f"✓ google/{FLASH} shadow" in told
+    assert f"– relay/{FLASH} disabled: switched off in the configuration" in told
+    assert "– relay: switched off in the configuration" in told
+    assert pair[1].requests == []
+
+
+def test_a_lane_left_to_its_name_is_no_fault_but_a_retired_one_is(simulate):
+    lanes = [{"model": "gemini-2.5-flash-image"}, {"model": "imagen-4", "retired": days_ago(50)}]
+    configure(google=google_table(simulate(), lanes=lanes))
+    told = words(run("doctor").stdout)
+    assert "– google/gemini-2.5-flash-image quality: a legacy model is taken only when it is named" in told
+    assert f"✗ google/imagen-4.0-generate-001 retired: retired on {days_ago(50)}" in told
+
+
+def test_vertex_without_credentials_is_told_how_to_get_some():
+    check = Check(entry=None, settings=ProviderSettings(name="v", kind="vertex"), key="")
+    assert "gcloud auth application-default login" in advice(check, "auth")
+    keyed = Check(entry=None, settings=ProviderSettings(name="v", kind="vertex"), key="env:V")
+    assert advice(keyed, "auth") == "The key was refused: put a valid one into env:V."
+
+
+def test_a_file_that_changes_under_the_doctor_does_not_matter(google):
+    loaded = config.load("gateway.toml")
+    Path("gateway.toml").unlink()
+    assert [each.key for each in checks(loaded)] == [""]

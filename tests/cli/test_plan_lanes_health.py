@@ -1,9 +1,15 @@
 """The commands that show and never call."""
 
+import re
+from datetime import date
+
+import pytest
+
 from gateway.cli import tables
 from gateway.cli.consoles import stdout
 from gateway.cli.standing import standing
 from gateway.client import AsyncGateway
+from gateway.clock import Clock
 from gateway.health import LaneHealth
 from gateway.plan import Exclusion
 from providers.presets import presets
@@ -54,8 +60,80 @@ def test_lanes_show_prices_and_whether_they_may_be_used(pair):
     told = words(run("lanes").stdout)
     assert f"google {FLASH} standard 0.045 0.067 0.101 0.151 yes" in told
     assert f"relay {FLASH} standard – 0.20 0.30 – yes" in told
+    assert "Left out" not in told
+    assert "All that is known of one: image-gateway lanes NAME" in told
+
+
+def test_one_lane_is_shown_with_all_that_is_known_of_it(pair):
+    told = words(run("lanes", f"relay/{FLASH}").stdout)
+    assert f"relay {FLASH} standard – 0.20 0.30 – yes" in told
+    assert "google" not in told.partition("also")[0]
     assert "prices from the configuration" in told
-    assert "14 reference images, grounding, seed, system_instruction" in told
+    assert "sent as gemini-3.1-flash-image-preview" in told
+    assert "14 reference images of up to 7 MB, seed, system_instruction, temperature, thinking, top_p" in told
+    assert "thinking minimal, high" in told
+    assert "quota none configured" in told
+    assert "figures prices, sizes: configuration" in told
+    assert "(not enforced)" not in told
+
+
+def test_the_vendors_own_lane_has_the_vendors_limits_and_dates(simulate, monkeypatch):
+    monkeypatch.setenv("GEMINI_API_KEY", "a-key-of-google")
+    table = {"kind": "google", "api_key": "env:GEMINI_API_KEY", "quota": {"rpm": 30}}
+    configure(google=table)
+    told = words(run("lanes", "nano-banana").stdout)
+    assert (
+        "published free: 60 requests a minute, 500 requests a day; paid: 1,000 requests a minute (not enforced)" in told
+    )
+    assert "quota 30 requests a minute" in told
+    assert "refuses calls from BY, CN, HK, RU" in told
+    gone = (Clock().today() - date(2026, 10, 2)).days
+    assert f"retirement retired {gone} days ago (2026-10-02); use gemini-3.1-flash-image" in told
+    assert "retired: https://ai.google.dev/gemini-api/docs/deprecations" in told
+    assert "seconds: assumptions until measured" in told
+    told = words(run("lanes", FLASH).stdout)
+    assert "per million input text $0.50, input image $0.50, output text $3.00, output image $60.00 of tokens" in told
+    assert "tokens out 512 747, 1K 1120, 2K 1680, 4K 2520" in told
+    assert "tokens in at most 131,072" in told
+    assert "batch 512 $0.0225, 1K $0.0335, 2K $0.0505, 4K $0.076" in told
+
+
+@pytest.mark.parametrize("name", ["relay", "RELAY", f"relay/{FLASH}"])
+def test_lanes_are_found_by_provider_and_by_name_in_any_case(pair, name):
+    assert [lane["lane"] for lane in run_json("lanes", name)["lanes"]] == [f"relay/{FLASH}"]
+
+
+@pytest.mark.parametrize("name", ["nano-banana-2", "Gemini-3.1-Flash-Image", f"{FLASH}-preview"])
+def test_lanes_are_found_by_any_name_of_their_model(pair, name):
+    assert [lane["provider"] for lane in run_json("lanes", name)["lanes"]] == ["google", "relay"]
+
+
+@pytest.mark.parametrize("option", [[], ["--catalogue"]])
+def test_a_lane_that_is_not_there_exits_2_with_the_nearest_name(pair, option):
+    told = words(run("lanes", "nano-banana-3", *option, status=2).stderr)
+    assert "no lane, provider or model is called 'nano-banana-3'; the nearest name is nano-banana-2" in told
+
+
+def test_details_are_shown_of_every_lane(pair):
+    assert words(run("lanes", "--details").stdout).count("takes 14 reference images") == 2
+
+
+def test_wide_terminals_get_references_and_days_of_retirement(simulate, monkeypatch):
+    configure(google=google_table(simulate(), lanes=[{"model": "gemini-2.5-flash-image"}]))
+    assert "2026-10-02" not in run("lanes").stdout
+    monkeypatch.setenv("COLUMNS", "120")
+    told = run("lanes").stdout
+    assert "if named 3 2026-10-02" in words(told)
+    assert max(map(len, told.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_names_of_models_are_whole_in_the_overview(simulate, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    configure(google=google_table(simulate(), lanes=[{"model": "gemini-3.1-flash-lite-image", "mode": "forced-open"}]))
+    told = run("lanes").stdout
+    assert "  gemini-3.1-flash-lite-image  standard" in told
+    assert max(map(len, told.splitlines())) <= columns
 
 
 def test_lanes_that_are_out_say_why(simulate):
@@ -66,9 +144,20 @@ def test_lanes_that_are_out_say_why(simulate):
     ]
     configure({"egress_country": "HK"}, google=google_table(simulate(), lanes=lanes))
     told = words(run("lanes").stdout)
-    assert "today region: refuses calls from HK" in told
-    assert f"retired 2026-01-01; use {FLASH}" in told
+    assert f"google/{FLASH} region refuses calls from HK" in told
+    assert f"google/{PRO} retired retired on 2026-01-01; use" in told
     assert "legacy – 0.039 – – if named" in told
+    assert "google/gemini-2.5-flash-image quality a legacy model is taken only when it is named" in told
+    assert "today region: refuses calls from HK" in words(run("lanes", FLASH).stdout)
+
+
+def test_a_legacy_lane_that_has_retired_would_not_be_taken_by_its_name_either(simulate):
+    lane = {"model": "gemini-2.5-flash-image", "retired": "2026-10-02"}
+    configure(google=google_table(simulate(), lanes=[lane]))
+    assert "legacy – 0.039 – – no" in words(run("lanes").stdout)
+    (found,) = run_json("lanes")["lanes"]
+    assert found["excluded"]["reason"] == "retired"
+    assert found["days_to_retirement"] == (date(2026, 10, 2) - Clock().today()).days
 
 
 def test_lanes_in_json_carry_every_fact(pair):
@@ -76,6 +165,8 @@ def test_lanes_in_json_carry_every_fact(pair):
     assert (lane["lane"], lane["provider"], lane["model"]) == (f"relay/{FLASH}", "relay", FLASH)
     assert (lane["prices"], lane["references"], lane["excluded"]) == ({"1K": 0.2, "2K": 0.3}, 14, None)
     assert "seed" in lane["capabilities"]
+    assert {"mode", "quota", "thinking_levels", "output_formats", "output_tokens", "published_limits"} <= set(lane)
+    assert lane["sources"]["prices"] == {"name": "configuration", "checked": None}
     assert lane["source"].startswith("https://")
     assert lane["checked"] == "2026-05-30"
 
@@ -96,8 +187,12 @@ def test_the_presets_are_shown_without_a_configuration():
 def test_the_catalogue_is_shown_without_a_configuration():
     told = words(run("lanes", "--catalogue").stdout)
     assert f"{FLASH} standard 0.045 0.067 0.101 0.151" in told
+    told = words(run("lanes", "--catalogue", "--details").stdout)
     assert "nano-banana-2" in told
-    assert "2026-10-02 (google), 2027-03-15 (vertex); use gemini-3.1-flash-image" in told
+    assert re.search(r"\(2026-10-02\) on google; \w+ .* \(2027-03-15\) on vertex; use gemini-3.1-flash-image", told)
+    assert re.search(r"preview gemini-3-pro-image-preview, given up by its vendor \d+ days ago", told)
+    assert "vertex in global, us, eu" in told
+    assert "free tier none" in told
     assert {model["id"] for model in run_json("lanes", "--catalogue")["models"]} >= {FLASH, PRO, "gpt-image-2"}
 
 
@@ -118,6 +213,31 @@ def test_health_tells_why_a_lane_is_shut_and_until_when(capsys):
     assert "a/b open 50% 8 0 of 4 auth again in 600 s" in words(capsys.readouterr().out)
 
 
+def test_health_tells_of_operators_switches_if_there_are_any(capsys):
+    def shown(mode):
+        lane = LaneHealth(lane="a/b", state="closed", reason="", until=None, success_rate=0.5, p50=8, mode=mode)
+        stdout().print(tables.health([lane]))
+        return words(capsys.readouterr().out)
+
+    assert shown("shadow").endswith("a/b closed 50% 8 0 shadow")
+    assert "mode" not in shown("normal")
+
+
+@pytest.mark.parametrize(
+    "command", [["plan", "x"], ["lanes"], ["lanes", "none"], ["health"], ["doctor"], ["generate", "x"]]
+)
+def test_every_command_closes_its_gateway(google, monkeypatch, command):
+    closed, close = [], AsyncGateway.aclose
+
+    async def watched(gateway):
+        closed.append(gateway.config.source)
+        await close(gateway)
+
+    monkeypatch.setattr(AsyncGateway, "aclose", watched)
+    run(*command, status=2 if "none" in command else 0)
+    assert set(closed) == {"gateway.toml"}
+
+
 def test_no_table_obeys_markup_or_control_characters(capsys):
     stdout().print(tables.exclusions([Exclusion(lane="[red]x[/red]", reason="size", detail="a\x1b[31mb\u202ec")]))
     told = capsys.readouterr().out
@@ -129,7 +249,7 @@ def test_no_table_obeys_markup_or_control_characters(capsys):
 def test_names_of_models_are_no_markup(simulate):
     lane = {"model": "[red]x[/red]", "sizes": ["1K"], "price": {"1K": 0.1}}
     configure(google=google_table(simulate(), lanes=[lane]))
-    assert run("lanes").stdout.count("[red]x[/red]") == 2
+    assert run("lanes", "--details").stdout.count("[red]x[/red]") == 2
 
 
 def test_a_configuration_with_a_mistake_exits_2_and_names_the_place(simulate):

@@ -122,7 +122,7 @@ def test_a_lane_is_not_asked_again_when_the_wait_leaves_too_little_time() -> Non
 
 
 def test_a_shut_lane_is_not_asked_by_the_next_request() -> None:
-    painters = two()
+    painters = studio(first=relay(lane(price=0.05)), second=relay(lane(price=0.09)))
     painters.script("first", fails("rate_limited", retry_after=47.0))
     painters.draw()
     painters.draw()
@@ -138,13 +138,14 @@ def test_a_shut_lane_is_not_asked_by_the_next_request() -> None:
         ("rate_limited", 47.0, 47.0),
         ("overloaded", 30.0, 30.0),
         ("rate_limited", None, 20.0),
-        ("quota_exhausted", 47.0, 3600.0),
-        ("overloaded", None, None),
+        ("quota_exhausted", 47.0, 68_399.0),
+        ("bad_response", None, None),
     ],
 )
 def test_an_error_tells_when_another_try_makes_sense(
     name: OutcomeName, hint: float | None, expected: float | None
 ) -> None:
+    """Midnight Pacific time is 19 hours from noon in UTC, and the attempt took a second of them."""
     painters = studio(first=relay())
     painters.script("first", fails(name, retry_after=hint))
     assert failure(painters, AllAttemptsFailed).retry_after == expected

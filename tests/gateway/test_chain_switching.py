@@ -87,12 +87,12 @@ def test_elapsed_is_the_whole_request_and_duration_each_attempt() -> None:
 
 def test_when_nothing_is_left_the_error_tells_every_attempt() -> None:
     painters = two()
-    painters.script("first", fails("overloaded", detail="busy"))
+    painters.script("first", fails("bad_response", "no", detail="busy"))
     painters.script("second", fails("timeout", "maybe", detail="slow"))
     error = failure(painters, AllAttemptsFailed, size="1K")
-    assert [attempt.outcome for attempt in error.attempts] == ["overloaded", "timeout"]
+    assert [attempt.outcome for attempt in error.attempts] == ["bad_response", "timeout"]
     assert str(error) == (
-        "no attempt succeeded: first/painter at 1K: overloaded (busy); second/painter at 1K: timeout (slow); "
+        "no attempt succeeded: first/painter at 1K: bad_response (busy); second/painter at 1K: timeout (slow); "
         "at most $0.06 was spent"
     )
 

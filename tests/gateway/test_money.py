@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway import Attempt, Cost
 from gateway.lanes import Lane
-from gateway.money import cost_of, expected_cost, total
+from gateway.money import cost_of, expected_cost, markup, total
 from providers.outcome import Outcome, Part, Usage
 from tests.gateway.upstreams import draws, image, lane, relay, studio
 
@@ -99,15 +99,22 @@ def test_money_is_added_exactly() -> None:
     assert total(attempt(Cost(Decimal("0.1"), "reported")) for _ in range(3)).usd == Decimal("0.3")
 
 
-def test_failures_make_a_delivered_image_dearer() -> None:
-    assert expected_cost(VENDOR, "1K", 1.0) == Decimal("0.067")
-    assert expected_cost(VENDOR, "1K", 0.5) == Decimal("0.1005")
+def test_failures_that_are_billed_make_a_delivered_image_dearer() -> None:
+    assert expected_cost(VENDOR, "1K", markup(1.0, 1.0)) == Decimal("0.067")
+    assert expected_cost(VENDOR, "1K", markup(0.5, 0.5)) == Decimal("0.1005")
+    assert expected_cost(VENDOR, "1K", markup(0.5, 1.0)) == Decimal("0.134")
+    assert expected_cost(VENDOR, "1K", markup(0.5, 0.0)) == Decimal("0.067")
 
 
-@given(st.floats(0.01, 1), st.floats(0.01, 1))
-def test_a_lane_that_fails_more_is_never_expected_to_be_cheaper(one: float, other: float) -> None:
-    low, high = sorted((one, other))
-    assert expected_cost(VENDOR, "1K", low) >= expected_cost(VENDOR, "1K", high)
+shares = st.floats(0.01, 1)
+
+
+@given(shares, shares, shares, shares)
+def test_a_lane_that_fails_or_bills_more_is_never_expected_to_be_cheaper(
+    a: float, b: float, c: float, d: float
+) -> None:
+    (worse, better), (free, billed) = sorted((a, b)), sorted((c, d))
+    assert expected_cost(VENDOR, "1K", markup(worse, billed)) >= expected_cost(VENDOR, "1K", markup(better, free))
 
 
 def test_a_relays_configured_price_is_what_its_images_cost() -> None:

@@ -51,15 +51,15 @@ def test_the_preferences_and_their_defaults() -> None:
         ("ReferenceImage", ["data", "mime_type"]),
         ("Attempt", ["lane", "size", "outcome", "billed", "cost", "duration", "retry_after", "detail"]),
         ("Cost", ["usd", "basis"]),
-        ("Plan", ["candidates", "excluded", "warnings"]),
+        ("Plan", ["candidates", "excluded", "warnings", "acceptance"]),
         ("Candidate", ["lane", "size", "expected_cost", "expected_seconds", "success_rate"]),
         ("Exclusion", ["lane", "reason", "detail", "retry_after"]),
-        ("LaneHealth", ["lane", "state", "reason", "until", "success_rate", "p50", "in_flight", "limit"]),
+        ("LaneHealth", ["lane", "state", "reason", "until", "success_rate", "p50", "in_flight", "limit", "mode"]),
     ],
 )  # fmt: skip
 def test_the_fields_of_what_comes_back(name: str, fields: list[str]) -> None:
     kind = getattr(gateway, name)
-    assert [field.name for field in dataclasses.fields(kind)] == fields
+    assert [field.name for field in dataclasses.fields(kind) if not field.name.startswith("_")] == fields
     assert kind.__dataclass_params__.frozen
 
 

@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
+from gateway import router
+from gateway.breaker import Breaker
+from gateway.cooldowns import Answers, Cooldown
 from gateway.health import LaneState
+from gateway.lanes import Lane
+from gateway.quotas import Usage, take
+from gateway.request import ImageRequest
+from gateway.situation import Kind
 from providers.outcome import OutcomeName
 from tests.gateway.lanes import CALM, FLASH, NOW, at, order, planned, steps, why
 from tests.gateway.virtual_time import TODAY
@@ -55,32 +62,89 @@ def test_a_lane_that_may_not_serve_is_left_out_with_a_reason(
     assert why(plan) == {"acme": (reason, detail)}
 
 
+def resting(cause: OutcomeName, until: float = NOW + 12, latched: bool = False) -> LaneState:
+    return LaneState(cooldowns={cause: Cooldown(until=until, latched=latched)})
+
+
+OPEN = LaneState(breaker=Breaker(opened=NOW - 1, until=NOW + 12))
+
+
 @pytest.mark.parametrize(
     ("cause", "reason"),
     [
-        ("rate_limited", "cooling_down"), ("balance", "cooling_down"), ("auth", "cooling_down"),
-        ("model_gone", "cooling_down"), ("quota_exhausted", "quota"), ("region", "region"),
-        ("overloaded", "circuit_open"), ("timeout", "circuit_open"), ("transport", "circuit_open"),
-        ("bad_response", "circuit_open"),
+        ("rate_limited", "cooling_down"), ("balance", "cooling_down"), ("model_gone", "cooling_down"),
+        ("quota_exhausted", "quota"), ("region", "region"),
     ],
 )  # fmt: skip
-def test_a_lane_that_is_shut_is_left_out_until_it_opens(cause: OutcomeName, reason: str) -> None:
-    shut = LaneState(shut_until=NOW + 12, shut_by=cause)
-    plan = planned(FLASH, situation=replace(CALM, states={FLASH.name: shut}))
+def test_a_lane_that_rests_is_left_out_until_its_rest_is_over(cause: OutcomeName, reason: str) -> None:
+    plan = planned(FLASH, situation=replace(CALM, states={FLASH.name: resting(cause)}))
     assert why(plan) == {"acme": (reason, f"{cause}: again in 12 s")}
     assert plan.excluded[0].retry_after == 12
 
 
-def test_a_lane_opens_at_the_moment_its_time_is_over() -> None:
-    states = {FLASH.name: LaneState(shut_until=NOW + 12, shut_by="rate_limited")}
+def test_a_lane_that_needs_somebody_to_act_says_so() -> None:
+    plan = planned(FLASH, situation=replace(CALM, states={FLASH.name: resting("auth", latched=True)}))
+    assert why(plan)["acme"] == (
+        "cooling_down", "auth: a new key, account or configuration is needed; again in 12 s"
+    )  # fmt: skip
+
+
+def test_a_lane_whose_breaker_is_open_is_left_out_until_it_may_be_probed() -> None:
+    plan = planned(FLASH, situation=replace(CALM, states={FLASH.name: OPEN}))
+    assert why(plan) == {"acme": ("circuit_open", "failures: again in 12 s")}
+    assert plan.excluded[0].retry_after == 12
+    assert order(planned(FLASH, situation=replace(CALM, states={FLASH.name: OPEN}, now=NOW + 12))) == ["acme"]
+
+
+def test_a_lane_opens_at_the_moment_its_rest_is_over() -> None:
+    states = {FLASH.name: resting("rate_limited")}
     assert steps(planned(FLASH, situation=replace(CALM, states=states, now=NOW + 12))) == [("acme", "1K")]
 
 
+def test_a_lane_that_rests_at_one_size_serves_the_others() -> None:
+    state = LaneState(answers={"4K": Answers(until=NOW + 12)})
+    situation = replace(CALM, states={FLASH.name: state})
+    assert steps(planned(FLASH, situation=situation, size="4K")) == [("acme", "2K")]
+    plan = planned(FLASH, situation=situation, size="4K", min_size="4K")
+    assert why(plan) == {
+        "acme": ("cooling_down", "no image, or a wrong one, too often at 4K: again in 12 s")
+    }  # fmt: skip
+    assert plan.excluded[0].retry_after == 12
+
+
+def test_the_operator_may_hold_a_lane_open_or_have_its_health_ignored() -> None:
+    states = {FLASH.name: OPEN}
+    held, shadow = replace(FLASH, mode="forced-open"), replace(FLASH, mode="shadow")
+    assert why(planned(held)) == {"acme": ("circuit_open", "held open by the operator")}
+    assert order(planned(shadow, situation=replace(CALM, states=states))) == ["acme"]
+    assert why(planned(replace(FLASH, mode="disabled")))["acme"][0] == "disabled"
+
+
 def test_reasons_that_waiting_does_not_change_come_first() -> None:
-    states = {FLASH.name: LaneState(shut_until=NOW + 12, shut_by="rate_limited")}
+    states = {FLASH.name: resting("rate_limited")}
     plan = planned(FLASH, situation=replace(CALM, states=states), model="pro")
     assert why(plan)["acme"][0] == "model"
     assert plan.excluded[0].retry_after is None
+
+
+def test_a_lane_without_room_in_its_quota_is_left_out_until_there_is() -> None:
+    lane = at("acme", quota={"rpm": 2, "rpd": 500})
+    usage = take(Usage(), lane, 1, NOW)
+    plan = planned(lane, situation=replace(CALM, now=NOW + 20, quotas={lane.name: usage}))
+    assert why(plan) == {
+        "acme": ("quota", "95 % of its configured quota (rpm 2, rpd 500) is used: room again in 40 s")
+    }  # fmt: skip
+    assert plan.excluded[0].retry_after == 40
+    assert order(planned(lane, situation=replace(CALM, now=NOW + 60, quotas={lane.name: usage}))) == ["acme"]
+
+
+def test_room_is_needed_for_as_many_images_as_one_call_brings() -> None:
+    one_by_one = at("single", quota={"ipm": 4})
+    at_once = at("several", quota={"ipm": 4}, images_per_call=4)
+    quotas = {lane.name: take(Usage(), lane, 1, NOW) for lane in (one_by_one, at_once)}
+    plan = planned(one_by_one, at_once, situation=replace(CALM, quotas=quotas), n=3)
+    assert order(plan) == ["single"]
+    assert why(plan)["several"][0] == "quota"
 
 
 def test_every_lane_is_either_a_candidate_or_left_out_once() -> None:
@@ -150,6 +214,12 @@ def test_residency_takes_only_lanes_that_promise_it(asked: str) -> None:
     assert order(plan) == ["europe"]
 
 
+@pytest.mark.parametrize("asked", ["eu", "global", "GLOBAL"])
+def test_a_global_lane_promises_no_place_at_all(asked: str) -> None:
+    plan = planned(at("anywhere", residency="global"), residency=asked)
+    assert why(plan) == {"anywhere": ("residency", f"promises no region of processing (global), not {asked}")}
+
+
 def test_an_empty_residency_is_not_taken_for_no_wish() -> None:
     assert planned(FLASH, residency="").candidates == ()
 
@@ -163,7 +233,7 @@ def test_a_model_is_known_by_its_id_its_aliases_and_its_upstream_id(name: str) -
 
 
 def test_a_sequence_of_models_is_a_strict_preference() -> None:
-    pro, flash = replace(PRO, prices={"1K": Decimal(9)}), FLASH
+    pro, flash = replace(PRO, upstream_model="pro-001", prices={"1K": Decimal(9)}), FLASH
     assert [step.lane for step in planned(flash, pro, model=["best", "flash"]).candidates] == ["acme/pro", "acme/flash"]
     assert [step.lane for step in planned(flash, pro, model=["flash", "best"]).candidates] == ["acme/flash", "acme/pro"]
 
@@ -207,17 +277,17 @@ def test_the_cheaper_lane_comes_first() -> None:
 
 
 def test_a_lane_that_fails_often_costs_more_than_its_price() -> None:
-    failing = LaneState(failures=30.0, updated=NOW)
+    failing = LaneState(failures=30.0, billed_failures=30.0, updated=NOW)
     situation = replace(CALM, states={"cheap/flash": failing})
     assert order(planned(CHEAP, DEAR, situation=situation)) == ["dear", "cheap"]
 
 
 def test_latency_and_success_are_other_ways_to_sort() -> None:
-    slow = at("slow", "0.01", seconds={"1K": 60.0})
-    shaky = at("shaky", "0.02", seconds={"1K": 2.0})
-    sound = at("sound", "0.03", seconds={"1K": 30.0})
+    slow = at("slow", "0.01", seconds={"1K": 40.0})
+    shaky = at("shaky", "0.03", seconds={"1K": 2.0})
+    sound = at("sound", "0.04", seconds={"1K": 30.0})
     states = {
-        "shaky/flash": LaneState(failures=1.0, updated=NOW), "sound/flash": LaneState(successes=9.0, updated=NOW)
+        "shaky/flash": LaneState(failures=1.0, updated=NOW), "sound/flash": LaneState(successes=90.0, updated=NOW)
     }  # fmt: skip
     by = {
         sort: order(planned(slow, shaky, sound, situation=replace(CALM, states=states, sort=sort)))
@@ -231,12 +301,35 @@ def test_latency_and_success_are_other_ways_to_sort() -> None:
 
 
 def test_a_requests_sort_counts_over_the_configurations() -> None:
-    slow, fast = at("slow", "0.01", seconds={"1K": 60.0}), at("fast", "0.02", seconds={"1K": 2.0})
+    slow, fast = at("slow", "0.01", seconds={"1K": 20.0}), at("fast", "0.03", seconds={"1K": 2.0})
     assert order(planned(slow, fast, providers={"sort": "latency"})) == ["fast", "slow"]
     assert order(planned(slow, fast, situation=replace(CALM, sort="latency"), providers={"sort": "price"})) == [
         "slow",
         "fast",
     ]
+
+
+def test_of_equally_cheap_lanes_the_quicker_one_comes_first() -> None:
+    slow, quick = at("a", "0.05", seconds={"1K": 60.0}), at("b", "0.05", seconds={"1K": 10.0})
+    assert order(planned(slow, quick)) == ["b", "a"]
+
+
+def test_a_lane_with_many_calls_under_way_gives_way_to_an_emptier_one() -> None:
+    situation = replace(CALM, in_flight={"cheap/flash": 30})
+    assert order(planned(CHEAP, at("other", "0.06"), situation=situation)) == ["other", "cheap"]
+    queue = planned(CHEAP, situation=replace(CALM, in_flight={"cheap/flash": 7})).candidates[0]
+    assert queue.expected_seconds == 16  # two rounds of four calls of 8 s
+    assert queue.expected_cost == planned(CHEAP).candidates[0].expected_cost
+
+
+def test_failures_that_are_not_billed_make_a_lane_no_dearer() -> None:
+    free = LaneState(failures=20.0, billed_failures=0.0, updated=NOW)
+    billed = LaneState(failures=20.0, billed_failures=20.0, updated=NOW)
+    cost = {
+        name: planned(CHEAP, situation=replace(CALM, states={CHEAP.name: state})).candidates[0].expected_cost
+        for name, state in (("free", free), ("billed", billed))
+    }
+    assert cost["free"] < Decimal("0.055") < Decimal("0.15") < cost["billed"]
 
 
 def test_only_and_ignore_leave_the_others_out() -> None:
@@ -250,6 +343,81 @@ def test_ordered_providers_come_first_and_the_rest_by_price() -> None:
 
 def test_equal_lanes_come_in_the_order_of_their_names() -> None:
     assert order(planned(at("b"), at("a"))) == order(planned(at("a"), at("b"))) == ["a", "b"]
+
+
+# The first place
+
+
+def near(provider: str, thousandths: int, seconds: float = 8.0) -> Lane:
+    return at(provider, f"0.{thousandths:03}", seconds={"1K": seconds})
+
+
+def first(*lanes: Lane, incumbent: str | None = None, seed: int = 0, **fields: Any) -> str:
+    request = ImageRequest(prompt="a fox", **fields)
+    incumbents = {Kind.of(request): f"{incumbent}/flash"} if incumbent else {}
+    situation = replace(CALM, incumbents=incumbents, seed=seed)
+    return router.plan(request, lanes, situation).candidates[0].lane.partition("/")[0]
+
+
+def test_the_incumbent_stays_unless_it_is_beaten_by_more_than_fifteen_percent() -> None:
+    assert first(near("a", 50), near("b", 56)) == "a"
+    assert first(near("a", 50), near("b", 56), incumbent="b") == "b"
+    assert first(near("a", 50), near("b", 60), incumbent="b") == "a"
+
+
+def test_an_incumbent_holds_the_first_place_alone_and_by_any_sort() -> None:
+    lanes = near("a", 50, 10), near("b", 50, 11), near("c", 50, 13)
+    situation = replace(CALM, sort="latency", incumbents={Kind.of(ImageRequest(prompt="a cat")): "b/flash"})
+    assert order(planned(*lanes, situation=situation)) == ["b", "a", "c"]
+
+
+def test_an_incumbent_is_one_of_comparable_requests_only() -> None:
+    situation = replace(CALM, incumbents={Kind.of(ImageRequest(prompt="a cat", size="2K")): "b/flash"})
+    assert order(planned(near("a", 50), near("b", 51), situation=situation)) == ["a", "b"]
+    assert order(planned(near("a", 50), near("b", 51), situation=situation, size="2K")) == ["b", "a"]
+
+
+def test_an_incumbent_does_not_outweigh_the_callers_order() -> None:
+    assert first(near("a", 50), near("b", 51), incumbent="b", providers={"order": ["a"]}) == "a"
+
+
+def test_noting_where_a_request_went_makes_its_lane_the_incumbent() -> None:
+    incumbents: dict[Kind, str] = {}
+    request = ImageRequest(prompt="a fox")
+    router.note(incumbents, request, planned(near("b", 50)))
+    situation = replace(CALM, incumbents=incumbents)
+    assert order(planned(near("a", 48), near("b", 50), situation=situation)) == ["b", "a"]
+
+
+def test_only_so_many_kinds_of_requests_are_noted() -> None:
+    incumbents: dict[Kind, str] = {}
+    for number in range(router.KINDS_KEPT + 5):
+        router.note(incumbents, ImageRequest(prompt="a fox", model=["flash", f"m{number}"]), planned(FLASH))
+    assert len(incumbents) == router.KINDS_KEPT
+    assert next(kind.model for kind in incumbents) == ("flash", "m5")
+
+
+CROWD = near("a", 50, 11), near("b", 51, 10), near("c", 52, 9), near("d", 53, 8)
+"""Four lanes within 15 %, each of them the best in something or second to none in everything."""
+
+
+def test_among_more_than_three_near_equal_lanes_the_better_of_two_drawn_ones_is_first() -> None:
+    winners = [first(*CROWD, seed=seed) for seed in range(12)]
+    assert {winner: winners.count(winner) for winner in "abcd"} == {"a": 6, "b": 4, "c": 2, "d": 0}
+
+
+def test_drawing_leaves_the_rest_of_the_plan_in_plain_order() -> None:
+    plans = {tuple(order(planned(*CROWD, situation=replace(CALM, seed=seed)))) for seed in range(12)}
+    assert plans == {("a", "b", "c", "d"), ("b", "a", "c", "d"), ("c", "a", "b", "d")}
+
+
+def test_nothing_is_drawn_among_lanes_that_are_clearly_dearer() -> None:
+    assert {first(CROWD[0], near("x", 60), near("y", 61), near("z", 62), seed=seed) for seed in range(20)} == {"a"}
+
+
+def test_nothing_is_drawn_where_success_counts() -> None:
+    situation = replace(CALM, sort="success", states={"d/flash": LaneState(successes=90.0, updated=NOW)})
+    assert {order(planned(*CROWD, situation=replace(situation, seed=seed)))[0] for seed in range(12)} == {"d"}
 
 
 # Sizes
@@ -296,6 +464,13 @@ def test_downgrade_alone_keeps_the_lane() -> None:
 
 def test_no_fallback_is_one_step() -> None:
     assert steps(planned(CHEAP, DEAR, size="4K", fallback=[])) == [("cheap", "4K")]
+
+
+@pytest.mark.parametrize("fallback", [["downgrade"], []])
+def test_without_switching_the_other_lanes_are_left_out_by_preference(fallback: list[str]) -> None:
+    plan = planned(CHEAP, DEAR, size="4K", fallback=fallback)
+    told = 'the request stays with cheap/flash; add "switch" to fallback to have others tried'
+    assert why(plan) == {"dear": ("preference", told)}
 
 
 def test_the_configurations_order_counts_where_the_request_has_none() -> None:

@@ -186,8 +186,9 @@ def test_ctrl_c_ends_the_request_and_writes_down_what_it_may_cost(
     caplog.set_level(logging.INFO, "image_gateway")
     with gateway_over(painters) as gateway, pytest.raises(KeyboardInterrupt):
         gateway.generate("a fox")
-    (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
-    assert "'outcome': 'cancelled', 'billed': 'maybe'" in line
+    attempt, request = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
+    assert "'outcome': 'cancelled', 'billed': 'maybe'" in attempt
+    assert "'outcome': 'CancelledError'" in request
     assert loop_threads() == 0
 
 

@@ -153,7 +153,7 @@ class Studio:
     adapters: list[Scripted] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.gateway = AsyncGateway(self.config, clock=self.time.clock, load=self.load)
+        self.gateway = AsyncGateway(self.config, clock=self.time.clock, load=self.load, chance=lambda: 0.0)
 
     def load(self, settings: ProviderSettings) -> Provider:
         adapter = Scripted(settings, self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
-from datetime import date
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import anyio
@@ -14,19 +14,24 @@ from gateway.clock import Clock
 
 T = TypeVar("T")
 
-TODAY = date(2026, 10, 1)
+NOON = datetime(2026, 10, 1, 12, tzinfo=UTC)
+TODAY = NOON.date()
 
 
 class VirtualTime:
     """A monotonic clock in seconds, and event loops that live by it."""
 
-    def __init__(self, now: float = 1000.0, today: date = TODAY) -> None:
+    def __init__(self, now: float = 1000.0, wall: datetime = NOON) -> None:
         self.now = now
-        self.today = today
+        self.start = wall - timedelta(seconds=now)
 
     @property
     def clock(self) -> Clock:
-        return Clock(monotonic=lambda: self.now, today=lambda: self.today, sleep=anyio.sleep)
+        return Clock(monotonic=lambda: self.now, wall=self.wall, sleep=anyio.sleep)
+
+    def wall(self) -> datetime:
+        """The date and time in UTC."""
+        return self.start + timedelta(seconds=self.now)
 
     def run(self, job: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run *job* on a fresh event loop."""

@@ -1,0 +1,112 @@
+"""``python -m benchmarks.planning``: microseconds that a plan takes, by the number of lanes.
+
+*new lanes*: nothing is known of them. *measured*: each has a history of calls, and the last plan was made within the same
+second. *a second later*: the same after a pause, so that every history is looked at again. *new question*: besides,
+nothing like the request was asked before, so that every constraint is examined.
+
+Each figure is the median of repeated runs and includes all candidates, which are two for each lane. The making of the
+request is not included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from statistics import median
+from typing import Final
+
+from gateway import ImageRequest, router
+from gateway.health import Event, LaneState, next_state
+from gateway.index import index
+from gateway.lanes import Lane
+from gateway.router import Situation
+from providers.sizes import Size
+
+COUNTS: Final = (1, 10, 100, 1_000)
+GATES: Final = {10: 100.0, 1_000: 5_000.0}
+"""Microseconds that a plan over so many lanes may take."""
+NOW: Final = 1_000.0
+SIZES: Final[tuple[Size, ...]] = ("1K", "2K", "4K")
+REQUEST: Final = ImageRequest(prompt="a fox", size="4K", aspect_ratio="16:9")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.planning", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=0.5, help="how long each figure is measured")
+    seconds = parser.parse_args().seconds
+    print("lanes  new lanes   measured  a second later  new question    gate   µs")
+    for count in COUNTS:
+        new, measured, later, question = (timed(job, seconds) for job in jobs(count))
+        print(f"{count:>5} {new:>10.1f} {measured:>10.1f} {later:>15.1f} {question:>13.1f} {GATES.get(count, ''):>7}")
+
+
+def jobs(count: int) -> Sequence[Callable[[], object]]:
+    """The four plans over *count* lanes."""
+    known = lanes(count)
+    fresh = Situation(now=NOW, today=date(2026, 10, 1))
+    measured = replace(fresh, states={lane.name: history(lane) for lane in known})
+
+    def later() -> object:
+        index(known).recent.clear()
+        return router.plan(REQUEST, known, measured)
+
+    def new_question() -> object:
+        index(known).fields.clear()
+        return later()
+
+    return (
+        lambda: router.plan(REQUEST, known, fresh),
+        lambda: router.plan(REQUEST, known, measured),
+        later,
+        new_question,
+    )
+
+
+def lanes(count: int) -> tuple[Lane, ...]:
+    """Lanes of as many providers, no two of them at the same price."""
+    return tuple(
+        Lane(
+            provider=f"provider-{number}",
+            model="painter",
+            upstream_model="painter",
+            sizes=SIZES,
+            prices={size: Decimal(500 + number * 7 % count) * (place + 1) / 10_000 for place, size in enumerate(SIZES)},
+            seconds={"1K": 8.0, "2K": 14.0, "4K": 25.0},
+            aspect_ratios=("1:1", "16:9"),
+        )
+        for number in range(count)
+    )
+
+
+def history(lane: Lane) -> LaneState:
+    """The state of *lane* after two dozen calls, one in eight of which failed."""
+    state = LaneState()
+    for number in range(24):
+        event = Event(
+            outcome="overloaded" if number % 8 == 7 else "ok",
+            billed="maybe" if number % 8 == 7 else "yes",
+            size="4K" if number % 2 else "2K",
+            duration=20.0 + number % 5,
+        )
+        state = next_state(state, event, NOW - 480 + 20 * number)
+    return state
+
+
+def timed(job: Callable[[], object], seconds: float) -> float:
+    """The median duration of *job* in microseconds."""
+    job()
+    taken: list[float] = []
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until or len(taken) < 5:
+        start = time.perf_counter()
+        job()
+        taken.append(time.perf_counter() - start)
+    return median(taken) * 1e6
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""What people accepted and what that cost, per lane and task, as figures and as the store behind them.
+
+The figure that counts is USD per accepted image: what was spent, cleaning up included, over the images that were accepted.
+It is an estimate with an interval. :mod:`gateway.premium` draws the conclusions.
+
+The sums are discounted by the verdicts given for the task since, so that they follow drift; a lane that is not judged any
+more grows uncertain again, and being uncertain makes it worth another trial (discounted UCB: Garivier and Moulines, "On
+upper-confidence bound policies for switching bandit problems", 2011). They are statistics, hence floats.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from decimal import Decimal
+from typing import Final
+
+from providers.errors import InvalidRequest
+
+DISCOUNT: Final = 0.998
+"""What a verdict weighs after each later one for the task: about the last 500 count, half of it the last 350."""
+CONFIDENCE_Z: Final = 1.39
+"""Standard errors to either side of an estimate. Two intervals this wide that do not overlap differ at about the 5 %
+level (Goldstein and Healy, "The graphical presentation of a collection of means", 1995; Payton et al., 2003)."""
+KEPT: Final = 100_000
+"""Requests that may still be judged; beyond, the oldest are forgotten."""
+TASKS_KEPT: Final = 1_000
+"""Tasks with verdicts; beyond, the one judged longest ago is forgotten."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What the verdicts on a lane's images for one task add up to; all but *judged*, their number, is discounted.
+
+    *images* of which *accepted*, *spend* and *cleanup* in USD. The others are for the interval: sums over the verdicts of
+    the money squared, of the money times the images accepted, and of the images accepted squared.
+    """
+
+    judged: int = 0
+    verdicts: float = 0.0
+    images: float = 0.0
+    accepted: float = 0.0
+    spend: float = 0.0
+    cleanup: float = 0.0
+    money_squared: float = 0.0
+    money_accepted: float = 0.0
+    accepted_squared: float = 0.0
+
+    @property
+    def share(self) -> float:
+        """The share of the images that was accepted."""
+        return self.accepted / self.images if self.images else 0.0
+
+    @property
+    def cost(self) -> float:
+        """USD per accepted image; infinite as long as none was."""
+        return (self.spend + self.cleanup) / self.accepted if self.accepted > 0 else math.inf
+
+    def plus(self, other: Tally, weight: float = 1.0) -> Tally:
+        """This and *weight* times *other*."""
+        sums = {name: getattr(self, name) + weight * getattr(other, name) for name in _SUMS}
+        settled = {name: value if value > _DUST else 0.0 for name, value in sums.items()}
+        return Tally(judged=self.judged + (other.judged if weight > 0 else -other.judged), **settled)
+
+    def discounted(self, verdicts: int) -> Tally:
+        """This after so many further verdicts for the task."""
+        weight = DISCOUNT**verdicts
+        return Tally(judged=self.judged, **{name: getattr(self, name) * weight for name in _SUMS})
+
+
+_DUST: Final = 1e-9
+"""What taking a verdict back may leave of a sum by rounding."""
+_SUMS: Final = tuple(each.name for each in fields(Tally) if each.name != "judged")
+
+
+def verdict(spend: float, images: int, accepted: bool, cleanup: float) -> Tally:
+    """The tally of a single verdict, on all *images* of a request at once."""
+    money, good = spend + cleanup, images if accepted else 0
+    return Tally(
+        judged=1,
+        verdicts=1.0,
+        images=images,
+        accepted=good,
+        spend=spend,
+        cleanup=cleanup,
+        money_squared=money * money,
+        money_accepted=money * good,
+        accepted_squared=good * good,
+    )
+
+
+def loss(spend: float) -> Tally:
+    """The tally of what a lane was paid for a request that another lane then delivered."""
+    return Tally(spend=spend, money_squared=spend * spend)
+
+
+def interval(tally: Tally, price: float) -> tuple[float, float]:
+    """The USD per accepted image between which the truth lies, for a lane at *price* USD per image.
+
+    The wider of two rules on each side: Wilson's score interval for the share accepted (1927), which is right for small
+    numbers and shares near 0 and 1, and the standard error of a ratio of two sums by the delta method (Cochran, "Sampling
+    Techniques", 1977, section 6.4), which knows how much the cost of cleaning up varies. No image costs less than its
+    price. Without verdicts that is all there is to say: from the price up.
+    """
+    if tally.images <= 0:
+        return price, math.inf
+    least, most = _wilson(tally.share, tally.verdicts)
+    per_image = (tally.spend + tally.cleanup) / tally.images
+    error = CONFIDENCE_Z * _standard_error(tally)
+    low = min(per_image / most, tally.cost - error if error < math.inf else 0.0)
+    high = max(per_image / least if least > 0 else math.inf, tally.cost + error)
+    return max(low, tally.spend / tally.images), high
+
+
+def _wilson(share: float, count: float) -> tuple[float, float]:
+    z2 = CONFIDENCE_Z**2
+    middle = share + z2 / (2 * count)
+    spread = CONFIDENCE_Z * math.sqrt(max(0.0, share * (1 - share) / count + z2 / (4 * count * count)))
+    return max(0.0, (middle - spread) / (1 + z2 / count)), min(1.0, (middle + spread) / (1 + z2 / count))
+
+
+def _standard_error(tally: Tally) -> float:
+    """Of the cost per accepted image; infinite where a single verdict is all there is."""
+    if tally.accepted <= 0 or tally.verdicts <= 1:
+        return math.inf
+    cost = tally.cost
+    residuals = tally.money_squared - 2 * cost * tally.money_accepted + cost * cost * tally.accepted_squared
+    return math.sqrt(max(0.0, residuals) * tally.verdicts / (tally.verdicts - 1)) / tally.accepted
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Delivery:
+    """What was delivered for a request: *given* is the verdict on it, counted in *book* as its verdict number *at*."""
+
+    lane: str
+    task: str
+    spend: float
+    images: int
+    lost: Mapping[str, float]
+    given: tuple[bool, float] | None = None
+    book: _Task | None = None
+    at: int = 0
+
+    def tallies(self) -> Mapping[str, Tally]:
+        """By lane what the verdict adds."""
+        if self.given is None:
+            return {}
+        return {
+            **{lane: loss(spend) for lane, spend in self.lost.items() if lane != self.lane},
+            self.lane: verdict(self.spend + self.lost.get(self.lane, 0.0), self.images, *self.given),
+        }
+
+
+@dataclass(slots=True, eq=False)
+class _Task:
+    """The tallies of a task by lane, each as of *clock* verdicts."""
+
+    clock: int = 0
+    tallies: dict[str, tuple[Tally, int]] = field(default_factory=dict)
+
+    def tally(self, lane: str) -> Tally:
+        tally, at = self.tallies.get(lane, (Tally(), self.clock))
+        return tally.discounted(self.clock - at)
+
+    def add(self, delivery: _Delivery, sign: int) -> None:
+        weight = sign * DISCOUNT ** (self.clock - delivery.at)
+        for lane, tally in delivery.tallies().items():
+            self.tallies[lane] = self.tally(lane).plus(tally, weight), self.clock
+
+
+class Verdicts:
+    """The verdicts people gave, and what is needed to place the ones to come. Safe to use from several threads.
+
+    It is bounded: the oldest requests, and the tasks judged longest ago, are forgotten.
+    """
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
+        self._deliveries: OrderedDict[str, _Delivery] = OrderedDict()
+        self._tasks: OrderedDict[str, _Task] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def remember(
+        self,
+        request_id: str,
+        lane: str,
+        task: str | None,
+        spend: Decimal,
+        images: int,
+        lost: Mapping[str, Decimal] | None = None,
+    ) -> None:
+        """Note that *lane* delivered *images* images for *spend* USD, so that they can be judged.
+
+        *lost* is what failed attempts of the same request did or may have cost, in USD by lane.
+        """
+        delivery = _Delivery(
+            lane=lane,
+            task=task or "",
+            spend=float(spend),
+            images=images,
+            lost={name: float(usd) for name, usd in (lost or {}).items()},
+        )
+        with self._lock:
+            self._deliveries[request_id] = delivery
+            if len(self._deliveries) > self._kept:
+                self._deliveries.popitem(last=False)
+
+    def judge(self, request_id: str, accepted: bool, cleanup_cost: Decimal | float = 0) -> None:
+        """Count the verdict on a request's images; *cleanup_cost* is the USD it took to make them usable.
+
+        Another verdict on the same request takes the place of the earlier one.
+
+        Raises:
+            InvalidRequest: nothing is known of that request, or the cost is not an amount.
+        """
+        cleanup = _amount(cleanup_cost)
+        with self._lock:
+            delivery = self._deliveries.get(request_id)
+            if delivery is None:
+                raise InvalidRequest(
+                    f"request_id: nothing delivered under {request_id!r:.80} is known; expected the request_id of a result "
+                    f"of this gateway, one of its last {self._kept:,}"
+                )
+            task = self._task(delivery.task)
+            if delivery.book is task:
+                task.add(delivery, -1)
+            else:
+                task.clock += 1
+                delivery.book, delivery.at = task, task.clock
+            delivery.given = bool(accepted), cleanup
+            task.add(delivery, 1)
+
+    def of(self, task: str | None) -> Mapping[str, Tally]:
+        """The tallies of *task* by lane, as they count now."""
+        with self._lock:
+            known = self._tasks.get(task or "")
+            return {lane: known.tally(lane) for lane in known.tallies} if known else {}
+
+    def _task(self, name: str) -> _Task:
+        task = self._tasks.setdefault(name, _Task())
+        self._tasks.move_to_end(name)
+        if len(self._tasks) > TASKS_KEPT:
+            self._tasks.popitem(last=False)
+        return task
+
+
+def _amount(cleanup_cost: Decimal | float) -> float:
+    number = isinstance(cleanup_cost, int | float | Decimal) and not isinstance(cleanup_cost, bool)
+    if not number or not math.isfinite(cleanup_cost) or cleanup_cost < 0:
+        raise InvalidRequest("cleanup_cost: expected an amount in USD of at least 0")
+    return float(cleanup_cost)

@@ -1,0 +1,221 @@
+"""One attempt: a call to one lane, judged and written down however it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import NamedTuple
+
+import anyio
+
+from gateway import money, verdicts
+from gateway.clock import Clock
+from gateway.config import FallbackPolicy
+from gateway.cooldowns import Cause
+from gateway.credentials import KEY_TROUBLE, Credentials
+from gateway.events import AttemptEnded, AttemptStarted, Event
+from gateway.lanes import Lane
+from gateway.monitor import Entry, Monitor
+from gateway.quotas import until_midnight
+from gateway.request import ImageRequest
+from gateway.result import Attempt
+from gateway.saving import Destination
+from providers.exchange import Exchange
+from providers.images import ReferenceImage
+from providers.outcome import Billed, Outcome
+from providers.request import UpstreamRequest
+from providers.sanitise import sanitise
+from providers.sizes import Size
+
+
+class Step(NamedTuple):
+    """A lane, and the size it is to be asked for."""
+
+    lane: Lane
+    size: Size
+
+    @property
+    def price(self) -> Decimal:
+        """USD for one image, by the list."""
+        return money.price(self.lane, self.size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One request, ready to be carried out.
+
+    *deadline* is on the monotonic clock, *destination* where images are saved. *last_resort* says that only one lane
+    could serve, and its breaker is open: it may be asked all the same, now and then.
+    """
+
+    request: ImageRequest
+    references: tuple[ReferenceImage, ...]
+    steps: tuple[Step, ...]
+    policy: FallbackPolicy
+    deadline: float
+    request_id: str
+    destination: Destination | None = None
+    last_resort: bool = False
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Tried:
+    """One attempt with all that came of it; *outcome* changes once, when its images are saved.
+
+    *another_key*: its key was refused, and the provider has another to use.
+    """
+
+    step: Step
+    attempt: Attempt
+    outcome: Outcome
+    verdict: verdicts.Verdict | None = None
+    another_key: bool = False
+
+    def is_judged(self, decision: str) -> bool:
+        """Whether images came and the verdict on them is *decision*."""
+        return self.verdict is not None and self.verdict.decision == decision
+
+    @property
+    def free(self) -> bool:
+        """Whether it cost nothing for certain."""
+        return self.attempt.billed == "no"
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """A call under way, the *ordinal*-th of its order, let in with *number*. No *outcome* at the end: it was cancelled."""
+
+    number: int
+    ordinal: int
+    entry: Entry
+    started: float
+    exchange: Exchange = field(default_factory=Exchange)
+    key: int | None = None
+    outcome: Outcome | None = None
+
+    def ended(self) -> Outcome:
+        """What came of it."""
+        return self.outcome or Outcome(name="cancelled", billed="maybe" if self.exchange.sent else "no")
+
+    def out_of_time(self) -> Outcome:
+        """What it is when its time is over."""
+        billed: Billed = "maybe" if self.exchange.sent else "no"
+        return Outcome(name="timeout", billed=billed, detail=f"no answer within {self.entry.lease:.0f} s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """Where the attempts of one *order* are made and written down."""
+
+    order: Order
+    credentials: Mapping[str, Credentials]
+    monitor: Monitor
+    clock: Clock
+    emit: Callable[[Event], None]
+
+    async def attempt(self, call: Call, book: list[Tried]) -> Tried:
+        """Make the *call*, and write down in *book* what came of it, however it ends."""
+        try:
+            self.emit(_started(self.order, call))
+            with anyio.move_on_after(call.entry.lease):
+                await self._ask(call)
+            call.outcome = call.outcome or call.out_of_time()
+        finally:  # no await in here: a second cancellation would interrupt it
+            tried = self._judged(call)
+            book.append(tried)
+            self._written_down(call, tried)
+        return tried
+
+    async def _ask(self, call: Call) -> None:
+        lane = call.entry.lane
+        credentials = self.credentials[lane.provider]
+        call.key = credentials.pick(lane.model, call.started)
+        request = upstream_request(self.order, call.entry)
+        try:
+            call.outcome = await credentials.adapters[call.key].generate(request, call.exchange)
+        except Exception as error:  # a bug in an adapter must not cost the images of the calls beside it
+            billed: Billed = "maybe" if call.exchange.sent else "no"
+            detail = f"the adapter failed with {type(error).__name__}"
+            call.outcome = Outcome(name="bad_response", billed=billed, detail=detail)
+
+    def _judged(self, call: Call) -> Tried:
+        entry, outcome, verdict = call.entry, call.ended(), None
+        name = outcome.name
+        if name == "ok" and not outcome.images:
+            name = "no_image"
+        if name == "ok":
+            verdict = verdicts.verdict(outcome.images, entry.size, self.order.request, self.order.policy.on_wrong_size)
+            name = "ok" if verdict.as_asked else "wrong_size"
+        attempt = Attempt(
+            lane=entry.lane.name,
+            size=entry.size,
+            outcome=name,
+            billed=outcome.billed,
+            cost=money.cost_of(entry.lane, entry.size, outcome, entry.images),
+            duration=self.clock.monotonic() - call.started,
+            retry_after=outcome.retry_after,
+            detail=sanitise(outcome.detail or "; ".join(verdict.warnings if verdict else ())),
+        )
+        return Tried(
+            step=Step(entry.lane, entry.size), attempt=attempt, outcome=outcome, verdict=verdict,
+            another_key=self._rested_key(call, outcome),
+        )  # fmt: skip
+
+    def _rested_key(self, call: Call, outcome: Outcome) -> bool:
+        """Whether the call's key was refused, is passed over from now on, and another one is left."""
+        if call.key is None or outcome.name not in KEY_TROUBLE:
+            return False
+        cause = Cause(
+            outcome=outcome.name, reset=until_midnight(self.clock.wall()), lasting=outcome.lasting,
+            luck=self.monitor.luck(),
+        )  # fmt: skip
+        credentials, lane = self.credentials[call.entry.lane.provider], call.entry.lane
+        return credentials.rest(call.key, lane.model, cause, self.clock.monotonic())
+
+    def _written_down(self, call: Call, tried: Tried) -> None:
+        attempt = tried.attempt
+        # What one key meets while another works is not the lane's fault.
+        telling = call.key is not None and not tried.another_key
+        self.monitor.ended(call.number, call.entry, attempt.outcome, tried.outcome, attempt.duration, telling)
+        if attempt.cost is not None:
+            self.monitor.put_by(attempt.cost.usd * self.order.policy.hedge)
+        self.emit(_ended(self.order, call, tried))
+
+
+def _started(order: Order, call: Call) -> AttemptStarted:
+    lane = call.entry.lane
+    return AttemptStarted(
+        request_id=order.request_id, number=call.ordinal, lane=lane.name, provider=lane.provider, model=lane.model,
+        size=call.entry.size, images=call.entry.images,
+    )  # fmt: skip
+
+
+def _ended(order: Order, call: Call, tried: Tried) -> AttemptEnded:
+    lane, attempt = call.entry.lane, tried.attempt
+    return AttemptEnded(
+        request_id=order.request_id, number=call.ordinal, lane=lane.name, provider=lane.provider, model=lane.model,
+        size=attempt.size, outcome=attempt.outcome, billed=attempt.billed,
+        usd=attempt.cost.usd if attempt.cost else None, basis=attempt.cost.basis if attempt.cost else None,
+        seconds=attempt.duration, retry_after=attempt.retry_after, detail=attempt.detail,
+        usage=tried.outcome.usage, tags=order.request.tags,
+    )  # fmt: skip
+
+
+def upstream_request(order: Order, entry: Entry) -> UpstreamRequest:
+    """The request in the lane's terms, without what the lane does not support."""
+    request, lane = order.request, entry.lane
+    unsupported = {each.partition("=")[0] for each in lane.unsupported(request.parameters())}
+    supported = {name: value for name, value in request.parameters().items() if name not in unsupported}
+    return UpstreamRequest(
+        model=lane.upstream_model,
+        catalogue_model=lane.model,
+        prompt=request.prompt,
+        images=order.references,
+        size=entry.size if lane.takes_size else None,
+        aspect_ratio=request.aspect_ratio,
+        n=entry.images,
+        stream=bool(lane.stream),
+        timeout=entry.lease,
+        **supported,
+    )

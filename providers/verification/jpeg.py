@@ -1,0 +1,120 @@
+"""JPEG image data: ITU-T T.81 (https://www.w3.org/Graphics/JPEG/itu-t81.pdf), Annexes B, F and G.
+
+Pillow decodes it at an eighth of the size, so that most of the work is the entropy decoding. libjpeg makes up what is
+missing before a marker and Pillow hears nothing of it. So a picture of one scan gets no end marker: then data that is
+missing has to be asked for, and data that is left over is not taken.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from itertools import cycle
+from typing import Final
+
+from providers.facts.jpeg import FRAMES, SCAN, START_LENGTH
+from providers.facts.parts import ImageDefect, Part
+from providers.verification.decoding import decoding
+
+_ADOBE: Final = b"\xee"
+"""The one application segment that changes how pixels are decoded: it names the colour transform."""
+
+_KEPT: Final = FRAMES | {SCAN, b"\xc4", b"\xcc", b"\xdb", b"\xdd", _ADOBE}
+"""What the decoder is given: frame, scans, tables and the restart interval; no metadata."""
+
+_PROGRESSIVE: Final = frozenset(b"\xc2\xc6\xca\xce"[at : at + 1] for at in range(4))
+_COEFFICIENTS: Final = frozenset(range(64))
+_MAX_SCANS: Final = 100
+"""Scans one picture may have: libjpeg's own script has 10, and each is a walk over all its coefficients."""
+
+_START: Final = b"\xff\xd8"
+_END: Final = b"\xff\xd9"
+_AHEAD: Final = b"\xff\x00" * 8
+"""Eight bytes of ones, which no code word consists of: libjpeg reads up to 64 bits ahead of what it decodes."""
+
+_RESTART: Final = re.compile(rb"\xff([\xd0-\xd7])")
+
+
+def check_pixels(view: memoryview, parts: Sequence[Part]) -> None:
+    """Raise unless the image data can be decoded, has its scans complete and, in a picture of one scan, is all there.
+
+    Of a picture in several scans, progressive ones above all, the last one may be cut unnoticed: detail that is missing.
+    """
+    scans = [part for part in parts if part.kind == SCAN]
+    if len(scans) > _MAX_SCANS:
+        raise ImageDefect("the JPEG has far too many scans")
+    for scan in scans:
+        _check_restarts(scan.body)
+    (frame,) = (part for part in parts if part.kind in FRAMES)
+    if len(scans) > 1 or frame.kind in _PROGRESSIVE:
+        _check_coverage(frame, scans)
+        _decode(_Input(b"".join([*_kept(view, parts), _END])))
+    else:
+        _decode_single(b"".join([*_kept(view, parts), _AHEAD]))
+
+
+def _kept(view: memoryview, parts: Sequence[Part]) -> Iterator[bytes | memoryview]:
+    """The file from its start marker on, without what the decoder does not need and without its end marker."""
+    yield _START
+    starts = (START_LENGTH, *(part.end for part in parts))
+    for start, part in zip(starts, parts, strict=False):
+        if part.kind in _KEPT:
+            yield view[start : part.end]
+
+
+def _check_restarts(scan: memoryview) -> None:
+    """Raise unless the restart markers of *scan* count up, from 0 to 7 and again."""
+    found = (marker[1] for marker in _RESTART.finditer(scan))
+    if any(marker != bytes([expected]) for marker, expected in zip(found, cycle(range(0xD0, 0xD8)), strict=False)):
+        raise ImageDefect("a restart marker of the JPEG is missing")
+
+
+def _check_coverage(frame: Part, scans: Sequence[Part]) -> None:
+    """Raise unless *scans* bring every coefficient of every component of *frame* down to its last bit."""
+    missing = {component: set(_COEFFICIENTS) for component in frame.body[6::3]}
+    for scan in scans:
+        count = scan.body[0] if scan.body else 0
+        components, rest = scan.body[1 : 1 + 2 * count : 2], bytes(scan.body[1 + 2 * count : 4 + 2 * count])
+        if len(rest) == 3 and rest[2] & 0x0F == 0:
+            for component in components:
+                missing.get(component, set()).difference_update(range(rest[0], rest[1] + 1))
+    if any(missing.values()):
+        raise ImageDefect("the JPEG lacks scans: not all of its detail has come")
+
+
+class _Input(io.BytesIO):
+    """A file that tells the decoder when it asks for more than there is, and keeps its last *held* bytes apart."""
+
+    def __init__(self, data: bytes, held: int = 0) -> None:
+        super().__init__(data)
+        self._cut = len(data) - held
+
+    @property
+    def is_asked_for_all(self) -> bool:
+        return self.tell() > self._cut
+
+    def read(self, size: int | None = -1) -> bytes:
+        before = self._cut - self.tell()
+        if size is not None and 0 < before < size:
+            size = before
+        data = super().read(size)
+        if not data and size:
+            raise ImageDefect("the JPEG has less image data than pixels")
+        return data
+
+
+def _decode_single(picture: bytes) -> None:
+    """Decode *picture*, whose last byte the decoder must need: it is held back until asked for."""
+    held = _Input(picture, held=len(_AHEAD) + 1)
+    _decode(held)
+    if not held.is_asked_for_all:
+        raise ImageDefect("the JPEG has more image data than pixels, or damaged data")
+
+
+def _decode(file: _Input) -> None:
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    with decoding("JPEG"), JpegImageFile(file) as image:
+        image.draft("L", (1, 1))
+        image.load()

@@ -1,0 +1,1 @@
+"""The fault table: each row of docs/faults.md as tests, on real connections to upstreams that fail on cue."""
