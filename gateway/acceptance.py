@@ -20,11 +20,10 @@ from typing import Final
 
 from providers.errors import InvalidRequest
 
-DISCOUNT: Final = 0.998
+DISCOUNT: Final = 0.999
 """What a verdict weighs after each later one for the task: about the last 500 count, half of it the last 350."""
-CONFIDENCE_Z: Final = 1.39
-"""Standard errors to either side of an estimate. Two intervals this wide that do not overlap differ at about the 5 %
-level (Goldstein and Healy, "The graphical presentation of a collection of means", 1995; Payton et al., 2003)."""
+CONFIDENCE_Z: Final = 1.2816
+"""Standard errors to either side of an estimate: one truth in ten lies below such an interval, and one in ten above."""
 KEPT: Final = 100_000
 """Requests that may still be judged; beyond, the oldest are forgotten."""
 TASKS_KEPT: Final = 1_000

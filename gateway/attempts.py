@@ -25,7 +25,7 @@ from providers.exchange import Exchange
 from providers.images import ReferenceImage
 from providers.outcome import Billed, Outcome
 from providers.request import UpstreamRequest
-from providers.sanitise import sanitise
+from providers.sanitise import sanitise, without_quotes
 from providers.sizes import Size
 
 
@@ -155,7 +155,7 @@ class Desk:
             cost=money.cost_of(entry.lane, entry.size, outcome, entry.images),
             duration=self.clock.monotonic() - call.started,
             retry_after=outcome.retry_after,
-            detail=sanitise(outcome.detail or "; ".join(verdict.warnings if verdict else ())),
+            detail=_detail(outcome, verdict, self.order.request.prompt),
         )
         return Tried(
             step=Step(entry.lane, entry.size), attempt=attempt, outcome=outcome, verdict=verdict,
@@ -181,6 +181,12 @@ class Desk:
         if attempt.cost is not None:
             self.monitor.put_by(attempt.cost.usd * self.order.policy.hedge)
         self.emit(_ended(self.order, call, tried))
+
+
+def _detail(outcome: Outcome, verdict: verdicts.Verdict | None, prompt: str) -> str:
+    """What is to be said of an attempt; upstreams like to quote the prompt, which belongs in no log and no error."""
+    told = sanitise(outcome.detail or "; ".join(verdict.warnings if verdict else ()))
+    return without_quotes(told, prompt) if outcome.detail else told
 
 
 def _started(order: Order, call: Call) -> AttemptStarted:

@@ -122,6 +122,7 @@ class AsyncGateway:
         self._chance = chance or SystemRandom().random
         self._seed = self._dice()
         self._replaced: list[_Setup] = []
+        self._closing: list[asyncio.Future[None]] = []
         self._lock = threading.Lock()
 
     @classmethod
@@ -222,7 +223,11 @@ class AsyncGateway:
             new.watched_by(self._monitor)
 
     async def aclose(self) -> None:
-        """Close the connections of this event loop."""
+        """Wait for the requests under way on this event loop, which are being paid for, and close its connections."""
+        while self._under_way():
+            ended = asyncio.get_running_loop().create_future()
+            self._closing.append(ended)
+            await ended
         await self._close_replaced()
         await self._setup.aclose()
 
@@ -306,9 +311,23 @@ class AsyncGateway:
         finally:
             with self._lock:
                 setup.count(-1)
+                self._tell_closing()
             if self._replaced:
                 with anyio.CancelScope(shield=True):
                     await self._close_replaced()
+
+    def _under_way(self) -> int:
+        """How many requests are under way on the running event loop."""
+        loop = asyncio.get_running_loop()
+        return sum(setup.loops.get(loop, 0) for setup in (self._setup, *self._replaced))
+
+    def _tell_closing(self) -> None:
+        """Have those who wait to close on the running event loop look again."""
+        loop = asyncio.get_running_loop()
+        for ended in [each for each in self._closing if each.get_loop() is loop]:
+            self._closing.remove(ended)
+            if not ended.done():
+                ended.set_result(None)
 
     async def _close_replaced(self) -> None:
         """Close what this event loop opened for replaced configurations that none of its requests uses any more."""

@@ -81,7 +81,7 @@ class Config:
 
     *egress_country* is where calls leave from (ISO 3166-1 alpha-2, None: unknown). *deadlines* is seconds for a whole
     request by size. *models* are the canonical ids a request without a model may get, None for any. *record_prompts*:
-    prompts may be kept in the ledger. *source* is the path of the file, ``"environment"`` or ``"mapping"``.
+    listeners and traces are told the prompts. *source* is the path of the file, ``"environment"`` or ``"mapping"``.
     """
 
     egress_country: str | None

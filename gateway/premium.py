@@ -21,14 +21,16 @@ from providers.sizes import rank
 
 MIN_VERDICTS: Final = 20
 """Verdicts on a lane, for one task, below which nothing is concluded from them."""
-TRIAL_SHARE: Final = 0.05
+MIN_RECENT: Final = 10
+"""What verdicts still have to weigh, discounted as they are, for a lane to count as known."""
+TRIAL_SHARE: Final = 0.1
 """The share of a task's requests that goes to a lane which is not known well enough but could be the cheapest."""
 CHANCES: Final = 1 << 32
 """Into how many parts the seed divides the requests, to find those for trials."""
 
 
 def conclude(
-    tiers: Sequence[Sequence[Runner]], tallies: Mapping[str, Tally], seed: int
+    tiers: Sequence[Sequence[Runner]], tallies: Mapping[str, Tally], incumbent: str | None, seed: int
 ) -> tuple[Mapping[str, Estimate], Choice]:
     """What the *tallies* say of the lanes the caller likes best, at the largest size they offer."""
     size = max((next(iter(each.steps)) for each in tiers[0]), key=rank)
@@ -38,7 +40,7 @@ def conclude(
         for each in served
     ]
     estimates.sort(key=lambda each: (each.premium, each.lane.name))
-    return {each.lane.name: each for each in estimates}, choose(estimates, seed % CHANCES / CHANCES)
+    return {each.lane.name: each for each in estimates}, choose(estimates, incumbent, seed % CHANCES / CHANCES)
 
 
 def by_cost(tiers: Sequence[Sequence[Runner]], estimates: Mapping[str, Estimate]) -> list[list[Runner]]:
@@ -93,7 +95,7 @@ class Estimate:
     @property
     def measured(self) -> bool:
         """Whether there are verdicts enough to go by."""
-        return self.tally.judged >= MIN_VERDICTS
+        return self.tally.judged >= MIN_VERDICTS and self.tally.verdicts >= MIN_RECENT
 
     @property
     def cost(self) -> float:
@@ -115,21 +117,49 @@ class Choice:
     trial: str | None = None
 
 
-def choose(estimates: Sequence[Estimate], chance: float) -> Choice:
-    """The class a task's request begins with. *chance*, from 0 to 1, decides whether it is one that tries a lane out."""
+def choose(estimates: Sequence[Estimate], incumbent: str | None, chance: float) -> Choice:
+    """The class a task's request begins with.
+
+    *incumbent* is the lane that the task's requests go to. *chance*, from 0 to 1, decides whether this is one of those
+    that try a lane out.
+    """
     standard = _first(each for each in estimates if not each.premium)
     premium = _first(each for each in estimates if each.premium)
     if standard is None or premium is None:
         only, other = ("premium", "standard") if standard is None else ("standard", "premium")
         choice = Choice(premium=standard is None, why=f"{only}: no {other} lane can serve this request")
-    elif premium.measured and premium.high < standard.low:
-        why = f"premium: an accepted image costs {_told(premium)} there, {_told(standard)} on standard"
-        choice = Choice(premium=True, why=why)
     else:
-        choice = Choice(premium=False, why=_why_standard(standard, premium))
+        there = any(each.premium for each in estimates if each.lane.name == incumbent)
+        choice = _stayed(standard, premium) if there else _moved(standard, premium)
     best = premium if choice.premium else standard
     assert best is not None  # with no lane at all nothing is chosen
     return _with_trial(choice, best, estimates, chance)
+
+
+def _moved(standard: Estimate, premium: Estimate) -> Choice:
+    """From standard to premium only where that is certain to be cheaper."""
+    if premium.measured and _is_certainly_less(premium, standard):
+        return Choice(premium=True, why=f"premium: {_told(premium)} per accepted image, {_told(standard)} on standard")
+    return Choice(premium=False, why=_why_standard(standard, premium))
+
+
+def _is_certainly_less(one: Estimate, other: Estimate) -> bool:
+    """Whether an accepted image costs less on *one*, with as much confidence as the ends of the intervals have.
+
+    The interval of a difference is recovered from those of its parts: it reaches as far as the root of the sum of the
+    squares of the arms that point at one another (Zou and Donner, "Construction of confidence limits about effect
+    measures: a general approach", 2008).
+    """
+    if one.high == math.inf or other.cost == math.inf:
+        return one.high < other.low
+    return other.cost - one.cost > math.hypot(one.high - one.cost, other.cost - other.low)
+
+
+def _stayed(standard: Estimate, premium: Estimate) -> Choice:
+    """From premium back to standard as soon as that is measured to be cheaper, or nothing is known of premium any more."""
+    if not premium.measured or (standard.measured and standard.cost < premium.cost):
+        return Choice(premium=False, why=_why_standard(standard, premium))
+    return Choice(premium=True, why=f"premium: {_told(premium)} per accepted image, {_told(standard)} on standard")
 
 
 def _first(estimates: Iterable[Estimate]) -> Estimate | None:
@@ -141,26 +171,27 @@ def _first(estimates: Iterable[Estimate]) -> Estimate | None:
 
 def _why_standard(standard: Estimate, premium: Estimate) -> str:
     if not standard.measured:
-        return (
-            f"standard: {standard.tally.judged} of {MIN_VERDICTS} verdicts that it takes to judge {standard.lane.name}"
-        )
-    told = f"an accepted image costs {_told(standard)} there"
+        return f"standard: too few verdicts on {standard.lane.name} to judge it ({_count(standard)})"
+    told = f"standard: {_told(standard)} per accepted image"
     if premium.measured:
-        return f"standard: {told}, {_told(premium)} on premium, which is not less for certain"
+        return f"{told}, {_told(premium)} on premium, which is not certain to be less"
     if premium.low < standard.cost:
-        judged = f"{premium.tally.judged} of the {MIN_VERDICTS} verdicts it takes"
-        return f"standard: {told}, on premium perhaps from ${premium.low:.3f}; {premium.lane.name} has {judged}"
-    return f"standard: {told}, at least ${premium.low:.3f} on premium"
+        return f"{told}, perhaps from ${premium.low:.3f} on premium: too few verdicts on it ({_count(premium)})"
+    return f"{told}, at least ${premium.low:.3f} on premium"
+
+
+def _count(estimate: Estimate) -> str:
+    return f"{estimate.tally.judged} given, {MIN_VERDICTS} needed"
 
 
 def _with_trial(choice: Choice, best: Estimate, estimates: Sequence[Estimate], chance: float) -> Choice:
-    """*choice*, and the most promising lane that might be cheaper than *best*, if it is its turn."""
+    """*choice*, and the lane that is tried because it might be cheaper than *best*: of the other class first."""
     if not best.measured:
         return choice
     hopeful = [each for each in estimates if each is not best and each.low < best.cost]
     if not hopeful:
         return choice
-    lane = min(hopeful, key=lambda each: (each.low, each.lane.name)).lane.name
+    lane = min(hopeful, key=lambda each: (each.premium is best.premium, each.low, each.lane.name)).lane.name
     turn = chance >= 1 - TRIAL_SHARE
     why = f"{choice.why}; {TRIAL_SHARE:.0%} of the requests try {lane}" + (", this one too" if turn else "")
     return Choice(premium=choice.premium, why=why, trial=lane if turn else None)

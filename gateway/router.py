@@ -35,10 +35,11 @@ def plan(request: ImageRequest, lanes: Sequence[Lane], situation: Situation) -> 
     may = known.field(asked)
     tiers, unfit = _fit(known, may.tiers, asked, situation)
     sort = request.providers.sort or situation.sort
+    incumbent = situation.incumbents.get(Kind.of(request))
     learning = None
     if request.quality == "auto" and request.model is None and tiers:
-        tiers, learning = _learnt(tiers, sort, situation)
-    steps = _steps(tiers, asked, sort, Kind.of(request), situation)
+        tiers, learning = _learnt(tiers, sort, incumbent, situation)
+    steps = _steps(tiers, asked, sort, incumbent, situation.seed)
     if steps and "switch" not in asked.fallback:
         steps, others = _staying(steps, tiers)
         unfit += others
@@ -115,22 +116,24 @@ def _now(known: Index, runner: Runner, asked: Question, situation: Situation) ->
     return Runner(name, lane, known.steps(lane, open_sizes, state, now, situation.in_flight.get(name, 0)))
 
 
-def _learnt(tiers: Tiers, sort: Sort, situation: Situation) -> tuple[list[list[Runner]], Learning]:
+def _learnt(
+    tiers: Tiers, sort: Sort, incumbent: str | None, situation: Situation
+) -> tuple[list[list[Runner]], Learning]:
     """The tiers in the order that the verdicts on the request's task suggest, and what these say."""
-    estimates, choice = premium.conclude(tiers, situation.acceptance, situation.seed)
+    estimates, choice = premium.conclude(tiers, situation.acceptance, incumbent, situation.seed)
     parted = premium.by_class(tiers, choice)
     if sort == "price":
         parted = premium.by_cost(parted, estimates)
     return parted, premium.learning(tuple(estimates.values()), choice)
 
 
-def _steps(tiers: Tiers, asked: Question, sort: Sort, kind: Kind, situation: Situation) -> list[Step]:
+def _steps(tiers: Tiers, asked: Question, sort: Sort, incumbent: str | None, seed: int) -> list[Step]:
     """Lanes and sizes in the order in which the chain gives way."""
     switching = asked.fallback[:1] == ("switch",)
     groups = (ranking.switching_first if switching else ranking.downgrading_first)(tiers, asked.sizes)
     ordered = [step for group in groups for step in ranking.ranked(group, sort)]
     if groups and len(groups[0]) > 1:
-        first = ranking.winner(groups[0], sort, situation.incumbents.get(kind), situation.seed)
+        first = ranking.winner(groups[0], sort, incumbent, seed)
         ordered.remove(first)
         ordered.insert(0, first)
     if switching:

@@ -87,7 +87,7 @@ class GatewayTable(Table):
     deadline: SecondsBySize = Field(default_factory=dict)
     """Seconds for a whole request, by size."""
     record_prompts: bool = False
-    """Whether prompts may be kept in the ledger. They never go to the logs."""
+    """Whether listeners and traces are told the prompts. Logs never are."""
 
 
 class RouterTable(Table):

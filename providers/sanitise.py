@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -11,6 +12,10 @@ from providers.secret import Secret
 
 MAX_DETAIL: Final = 200
 """Characters an attempt's detail may have (the public contract's figure)."""
+
+SHORTEST_QUOTE: Final = 16
+"""Characters in a row that are taken for a quotation rather than for a coincidence."""
+_SOURCE: Final = 4_000
 
 _KEY_SHAPES: Final = re.compile(
     r"(?<![A-Za-z])(?:sk|gw|pk|rk)-[\w*-]{6,}|AIza[\w*-]{10,}|ya29\.[\w.*-]{10,}|(?i:bearer)\s+[\w.~+/=*-]{8,}"
@@ -33,6 +38,17 @@ def sanitise(text: object, secrets: Iterable[Secret] = (), limit: int = MAX_DETA
     line = _BASE64_RUN.sub("[base64]", _KEY_SHAPES.sub("[key]", line[:room]))
     line = " ".join(line.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def without_quotes(text: str, source: str) -> str:
+    """*text* with what it quotes of *source* (a prompt, say) taken out: every run of 16 and more characters."""
+    source = " ".join(source[:_SOURCE].split())
+    while len(source) >= SHORTEST_QUOTE:
+        match = difflib.SequenceMatcher(None, text, source, autojunk=False).find_longest_match()
+        if match.size < min(SHORTEST_QUOTE, len(source)):
+            break
+        text = f"{text[: match.a]}[prompt]{text[match.a + match.size :]}"
+    return text.replace(source, "[prompt]") if len(source) >= 4 else text
 
 
 def _printable(text: str) -> str:

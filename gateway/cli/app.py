@@ -93,7 +93,10 @@ def lanes(
     common: Common,
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="A lane, a provider, or a model: show all that is known of it."),
+        typer.Argument(
+            metavar="[NAME]",
+            help="A lane, a provider, a model, or with --presets a preset: show all that is known of it.",
+        ),
     ] = None,
     details: Annotated[bool, typer.Option("--details", help="Show all that is known of every lane.")] = False,
     catalogue: Annotated[
@@ -109,7 +112,7 @@ def lanes(
 
     shown = lanes.Shown(name=name, details=details)
     if presets:
-        known.run(common)
+        known.run(name, common)
     elif catalogue:
         lanes.run_catalogue(shown, common)
     else:

@@ -30,6 +30,9 @@ from providers.sizes import SIZES
 
 _Known = TypeVar("_Known", Lane, Model)
 
+MAX_NAME: Final = 31
+"""Columns within which a model's name is not broken: what 80 columns have room for beside the prices."""
+
 WIDE: Final = 110
 """Columns from which there is room for more than prices."""
 
@@ -137,7 +140,7 @@ def _overview(rows: Sequence[Row], wide: bool, today: date) -> Table:
             cells += [_today(row)] if with_today else []
             cells += _more(row.facts, today) if wide else []
             made.add_row(Text(f"  {visible(row.name)}"), *cells)
-    tables.keep_whole(made, "USD per image")
+    tables.keep_whole(made, "USD per image", MAX_NAME)
     return made
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
 
 from rich.table import Table
 from rich.text import Text
 
 from gateway.cli import json_output, tables
 from gateway.cli.consoles import stdout, visible
+from gateway.cli.exits import reporting
 from gateway.cli.options import Common
+from providers.errors import ConfigError
 from providers.presets import Preset, presets
 
 
-def run(common: Common) -> None:
-    """Show the presets, which takes no configuration."""
-    rows = list(presets().values())
+def run(name: str | None, common: Common) -> None:
+    """Show the presets, or the one called *name*, which takes no configuration."""
+    with reporting(common):
+        rows = list(_chosen(name))
     if common.as_json:
         json_output.write({"presets": rows})
         return
@@ -25,6 +29,15 @@ def run(common: Common) -> None:
         console.print()
         console.print(Text(row.name, style="bold").append(f"  {row.title}", style="not bold"))
         console.print(_details(row))
+
+
+def _chosen(name: str | None) -> Iterable[Preset]:
+    if name is None:
+        return presets().values()
+    if name.lower() not in presets():
+        nearest = difflib.get_close_matches(name.lower(), presets(), n=1, cutoff=0)
+        raise ConfigError(f"no preset is called {name!r}; the nearest name is {''.join(nearest)}")
+    return [presets()[name.lower()]]
 
 
 def _overview(rows: list[Preset]) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
@@ -22,6 +22,9 @@ STATE_STYLE: Final[Mapping[str, str]] = {"closed": "green", "half_open": "yellow
 
 MAX_NAME: Final = 48
 """Columns within which a lane's name is not broken."""
+
+MAX_NAME_BESIDE_HEALTH: Final = 38
+"""The same, where 80 columns have to hold five figures as well."""
 
 _CENT_HUNDREDTH: Final = Decimal("0.0001")
 
@@ -55,10 +58,10 @@ def table(*headers: str, title: str = "", right: Sequence[str] = ()) -> Table:
     return made
 
 
-def keep_whole(made: Table, header: str) -> None:
-    """Let other columns give way before names in the column called *header* are broken, within reason."""
+def keep_whole(made: Table, header: str, most: int = MAX_NAME) -> None:
+    """Let other columns give way before names of up to *most* columns in the column called *header* are broken."""
     column = next(each for each in made.columns if each.header == header)
-    column.min_width = min(MAX_NAME, max(cell_len(str(cell)) for cell in column.cells))
+    column.width = min(most, max(cell_len(str(cell)) for cell in (header, *column.cells)))
 
 
 def trail(attempts: Sequence[Attempt]) -> RenderableType:
@@ -110,23 +113,28 @@ def exclusions(excluded: Sequence[Exclusion], title: str = "Left out") -> Table:
     return made
 
 
-def health(lanes: Sequence[LaneHealth]) -> Table:
-    """How each lane is doing."""
-    right = ("success", "typical s", "in flight")
-    shut = any(lane.reason or lane.until is not None for lane in lanes)
-    switched = any(lane.mode != "normal" for lane in lanes)
-    more = [*(["mode"] if switched else []), *(["why"] if shut else [])]
-    made = table("lane", "state", "success", "typical s", "in flight", *more, right=right)
+def health(lanes: Sequence[LaneHealth]) -> RenderableType:
+    """How each lane is doing; what is out of the ordinary stands below, where there is room for it."""
+    made = table("lane", "state", "success", "typical s", "in flight", right=("success", "typical s", "in flight"))
+    remarks = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
     for lane in lanes:
-        until = "" if lane.until is None else f"again in {lane.until:.0f} s"
         made.add_row(
             Text(visible(lane.lane)),
             Text(lane.state, style=STATE_STYLE.get(lane.state, "red")),
             Text(f"{lane.success_rate:.0%}"),
             Text(f"{lane.p50:.0f}"),
             Text(f"{lane.in_flight} of {lane.limit}" if lane.limit else str(lane.in_flight)),
-            *([Text(lane.mode, style="" if lane.mode == "normal" else "yellow")] if switched else []),
-            *([Text(" ".join(filter(None, (lane.reason, until))))] if shut else []),
         )
-    keep_whole(made, "lane")
-    return made
+        if remark := ", ".join(_remarks(lane)):
+            remarks.add_row(Text(visible(lane.lane)), Text(visible(remark), style="yellow"))
+    keep_whole(made, "lane", MAX_NAME_BESIDE_HEALTH)
+    return Group(made, Text(), remarks) if remarks.rows else made
+
+
+def _remarks(lane: LaneHealth) -> Iterator[str]:
+    if lane.mode in ("forced-open", "shadow"):
+        yield lane.mode
+    if lane.reason:
+        yield lane.reason
+    if lane.until is not None:
+        yield f"again in {lane.until:.0f} s"

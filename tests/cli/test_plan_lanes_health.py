@@ -184,6 +184,12 @@ def test_the_presets_are_shown_without_a_configuration():
     assert [row["name"] for row in run_json("lanes", "--presets")["presets"]] == list(presets())
 
 
+def test_one_preset_is_shown_by_its_name():
+    assert [row["name"] for row in run_json("lanes", "--presets", "LaoZhang")["presets"]] == ["laozhang"]
+    told = words(run("lanes", "--presets", "laozang", status=2).stderr)
+    assert "no preset is called 'laozang'; the nearest name is laozhang" in told
+
+
 def test_the_catalogue_is_shown_without_a_configuration():
     told = words(run("lanes", "--catalogue").stdout)
     assert f"{FLASH} standard 0.045 0.067 0.101 0.151" in told
@@ -210,7 +216,7 @@ def test_health_shows_what_a_fresh_gateway_assumes(pair):
 def test_health_tells_why_a_lane_is_shut_and_until_when(capsys):
     lane = LaneHealth(lane="a/b", state="open", reason="auth", until=600.0, success_rate=0.5, p50=8, limit=4)
     stdout().print(tables.health([lane]))
-    assert "a/b open 50% 8 0 of 4 auth again in 600 s" in words(capsys.readouterr().out)
+    assert words(capsys.readouterr().out).endswith("a/b open 50% 8 0 of 4 a/b auth, again in 600 s")
 
 
 def test_health_tells_of_operators_switches_if_there_are_any(capsys):
@@ -219,8 +225,23 @@ def test_health_tells_of_operators_switches_if_there_are_any(capsys):
         stdout().print(tables.health([lane]))
         return words(capsys.readouterr().out)
 
-    assert shown("shadow").endswith("a/b closed 50% 8 0 shadow")
-    assert "mode" not in shown("normal")
+    assert shown("shadow").endswith("a/b closed 50% 8 0 a/b shadow")
+    assert shown("normal").endswith("a/b closed 50% 8 0")
+
+
+def test_nothing_is_cut_off_at_80_columns(capsys):
+    name = "openrouter/gemini-3.1-flash-lite-image"
+    lane = LaneHealth(
+        lane=name, state="half_open", reason="quota_exhausted", until=1e5, success_rate=1, p50=120, limit=64
+    )
+    stdout().print(tables.health([lane]))
+    stdout().print(tables.exclusions([Exclusion(lane=name, reason="circuit_open", detail="word " * 20 + "end")]))
+    told = capsys.readouterr().out
+    assert max(map(len, told.splitlines())) <= 80
+    assert words(told).count("word") == 20
+    assert "0 of 64" in told
+    assert "quota_exhausted, again in 100000 s" in told
+    assert words(told).endswith("end")
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,37 @@ def test_one_instance_serves_two_loops_in_two_threads_at_once() -> None:
     assert health(painters).in_flight == 0
 
 
+def test_closing_waits_for_what_is_being_paid_for() -> None:
+    painters = studio(first=relay())
+    seen: list[int] = []
+
+    async def job() -> str:
+        request = asyncio.ensure_future(painters.gateway.generate("a fox"))
+        await asyncio.sleep(1)
+        seen.append(painters.adapters[0].closed)
+        await painters.gateway.aclose()
+        seen.append(painters.adapters[0].closed)
+        assert request.done()
+        return (await request).lane
+
+    assert painters.time.run(job) == "first/painter"
+    assert painters.time.now == 1005.0
+    assert seen == [0, 1]
+
+
+def test_closing_that_is_cancelled_lets_the_requests_go_on() -> None:
+    painters = studio(first=relay())
+
+    async def job() -> str:
+        request = asyncio.ensure_future(painters.gateway.generate("a fox"))
+        await asyncio.sleep(1)
+        with anyio.move_on_after(1):
+            await painters.gateway.aclose()
+        return (await request).lane
+
+    assert painters.time.run(job) == "first/painter"
+
+
 def test_many_requests_share_one_loop() -> None:
     painters = two()
 

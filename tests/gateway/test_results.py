@@ -26,7 +26,7 @@ from gateway import (
 )
 from gateway.conclusion import NoLaneForRequest
 from providers.images import GeneratedImage
-from tests.gateway.upstreams import draws, image, two
+from tests.gateway.upstreams import draws, image, relay, studio, two
 
 PNG, JPEG, WEBP = (image(mime_type=f"image/{form}") for form in ("png", "jpeg", "webp"))
 
@@ -130,3 +130,36 @@ def test_every_error_is_a_gateway_error_that_carries_nothing_unless_told(kind: t
     error = kind("what happened")
     assert isinstance(error, GatewayError)
     assert (error.attempts, error.images, error.retry_after, error.plan) == ((), (), None, None)
+
+
+# Verdicts
+
+
+def test_a_verdict_on_a_result_teaches_the_gateway_about_its_task() -> None:
+    painters = studio(first=relay())
+    painters.draw(task="poster").accept()
+    painters.draw(task="poster").reject(cleanup_cost=2)
+    (row,) = painters.gateway.plan("a fox", task="poster", quality="auto").acceptance.rows  # type: ignore[union-attr]
+    assert (row.lane, row.verdicts, row.accepted) == ("first/painter", 2, pytest.approx(0.5, abs=0.01))
+    assert float(row.cost or 0) == pytest.approx(2.10, rel=0.01)
+
+
+def test_a_verdict_may_come_later_and_by_the_requests_id() -> None:
+    painters = studio(first=relay())
+    result = painters.draw(task="poster")
+    painters.time.run(lambda: painters.gateway.feedback(result.request_id, False, cleanup_cost=1))
+    result.accept()  # on second thoughts
+    (row,) = painters.gateway.plan("a fox", task="poster", quality="auto").acceptance.rows  # type: ignore[union-attr]
+    assert (row.verdicts, row.accepted) == (1, 1.0)
+
+
+def test_a_verdict_on_a_pickled_result_says_where_it_can_be_given() -> None:
+    result = pickle.loads(pickle.dumps(studio(first=relay()).draw()))
+    with pytest.raises(InvalidRequest, match=r"gateway\.feedback\(result\.request_id"):
+        result.accept()
+
+
+def test_a_verdict_on_a_request_nobody_made_is_refused() -> None:
+    painters = studio(first=relay())
+    with pytest.raises(InvalidRequest, match="request_id"):
+        painters.time.run(lambda: painters.gateway.feedback("0123456789abcdef", True))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.sanitise import MAX_DETAIL, sanitise
+from providers.sanitise import MAX_DETAIL, sanitise, without_quotes
 from providers.secret import Secret
 
 KEY = "canary/key+0123=45"
@@ -135,3 +135,34 @@ class TestAnyText:
     def test_of_many_megabytes_is_looked_at_only_in_part(self, unit: str) -> None:
         text = unit * (20 * 2**20 // len(unit))
         assert sanitise(text, SECRETS) == sanitise(text[:10_000], SECRETS)
+
+
+PROMPT = "A launch poster that says HELLO to the world"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        (f'HTTP 400: the prompt "{PROMPT}" was refused', 'HTTP 400: the prompt "[prompt]" was refused'),
+        (f"HTTP 400: {PROMPT[:25]}…", "HTTP 400: [prompt]…"),
+        (f"{PROMPT}; {PROMPT}", "[prompt]; [prompt]"),
+        ("HTTP 503: the poster server is overloaded", "HTTP 503: the poster server is overloaded"),
+    ],
+)
+def test_what_an_upstream_quotes_of_a_prompt_is_taken_out(text: str, left: str) -> None:
+    assert without_quotes(text, PROMPT) == left
+
+
+def test_a_prompt_over_several_lines_is_known_again_in_one() -> None:
+    assert (
+        without_quotes("refused: A launch poster that says HELLO", "A launch\nposter  that\tsays HELLO")
+        == "refused: [prompt]"
+    )
+
+
+def test_a_short_prompt_is_taken_out_as_a_whole_only() -> None:
+    assert (
+        without_quotes("a fox is not allowed, nor is a foxhound", "a fox")
+        == "[prompt] is not allowed, nor is [prompt]hound"
+    )
+    assert without_quotes("it is overloaded", "it") == "it is overloaded"
