@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Final
+from typing import Final, Literal
 
 import anyio
 
@@ -43,6 +43,8 @@ _PASSING: Final[frozenset[OutcomeName]] = frozenset({"transport", "overloaded", 
 """Outcomes that may be over in a moment."""
 _ANSWERS: Final[frozenset[OutcomeName]] = frozenset({"blocked", "no_image", "wrong_size", "invalid", "ok"})
 """Outcomes in which the request itself was answered."""
+
+Lack = Literal["calls", "time", "money"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,33 +97,43 @@ class Walk:
 
     async def _passed_over(self, number: int) -> bool:
         """Try a step; whether it was left for later because its lane had no room."""
-        return self._may_go(number) and not await self._step(number, self._patience(number))
+        if self._may_go(number):
+            return not await self._step(number, self._patience(number))
+        if self._is_open(number):
+            self._regret(self._lack(self.order.steps[number]))
+        return False
 
     # What may be tried
 
     def _may_go(self, number: int) -> bool:
-        return not self._stopped and bool(self.missing) and number not in self._done and self._may_try(number)
+        return self._is_open(number) and self._lack(self.order.steps[number]) is None
 
-    def _may_try(self, number: int) -> bool:
+    def _is_open(self, number: int) -> bool:
+        """Whether a step is still to be tried, and its lane lets calls through."""
         step = self.order.steps[number]
+        if self._stopped or not self.missing or number in self._done:
+            return False
         if not {step.lane.name, step.lane.provider}.isdisjoint(self._left):
             return False
-        entry = Entry(lane=step.lane, size=step.size, lease=0.0)
-        is_shut = self.desk.monitor.refusal(entry) is not None and not self.order.last_resort
-        return not is_shut and self._can_afford(step)
+        return self.order.last_resort or self._refusal(step) is None
 
-    def _can_afford(self, step: Step) -> bool:
-        """Whether calls, time and money are left for a call; what is lacking is noted."""
+    def _refusal(self, step: Step) -> float | None:
+        return self.desk.monitor.refusal(Entry(lane=step.lane, size=step.size, lease=0.0))
+
+    def _lack(self, step: Step) -> Lack | None:
+        """What there is not enough left of for a call."""
         if self._calls_left() < 1:
-            return False
+            return "calls"
         if self._time_to_spare(step) < 0:
-            self.out_of_time = True
-            return False
+            return "time"
         limit = self.order.request.max_cost
-        if limit is not None and self.spent + self._committed + step.price > limit:
-            self.out_of_money = True
-            return False
-        return True
+        over = limit is not None and self.spent + self._committed + step.price > limit
+        return "money" if over else None
+
+    def _regret(self, lack: Lack | None) -> None:
+        """Remember what was lacking, for the error if nothing comes of the request."""
+        self.out_of_time |= lack == "time"
+        self.out_of_money |= lack == "money"
 
     def _calls_left(self) -> int:
         """Calls that may still be made: the limit counts one image; each further image has a call of its own."""
@@ -309,7 +321,9 @@ class Walk:
             self._behind = []  # a key was refused, not the request
         elif not await self._waited_out(failed.attempt):
             return
-        if self._can_afford(step):
+        lack = self._lack(step)
+        self._regret(lack)
+        if lack is None:
             self._left.discard(step.lane.name)
             number = [_place(each) for each in self.order.steps].index(_place(step))
             await self._step(number, self._time_to_spare(step))
@@ -336,12 +350,12 @@ class Walk:
         if number is None or not self.missing or self._stopped or not gives_way:
             return
         step = self.order.steps[number]
-        if not self._can_afford(step):
+        if self._lack(step) is not None:
             return
         await self.desk.clock.sleep(RETRY_PAUSE * self.desk.monitor.luck())
         self._left.discard(step.lane.name)
         self._behind = [tried for tried in self.tried if _place(tried.step) == _place(step)][-1:]
-        if self._may_try(number):
+        if self._lack(step) is None and self._refusal(step) is None:
             await self._step(number, self._time_to_spare(step))
 
     def _worth_a_retry(self) -> int | None:

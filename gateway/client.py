@@ -13,7 +13,6 @@ from decimal import Decimal
 from random import SystemRandom
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
-from weakref import WeakKeyDictionary
 
 import anyio.to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -24,8 +23,7 @@ from gateway.attempts import Desk, Order, Step, Tried
 from gateway.chain import Walk
 from gateway.clock import Clock
 from gateway.config import Config
-from gateway.credentials import Credentials
-from gateway.events import Emitter, LaneChanged, Listener, RequestStarted, warn
+from gateway.events import Emitter, LaneChanged, Listener, RequestStarted
 from gateway.health import LaneHealth, Standing
 from gateway.lanes import Lane
 from gateway.monitor import Chance, Monitor
@@ -33,7 +31,8 @@ from gateway.plan import Plan
 from gateway.request import ImageRequest
 from gateway.result import ImageResult
 from gateway.saving import Destination
-from providers.errors import ConfigError, InvalidRequest
+from gateway.setup import Setup
+from providers.errors import InvalidRequest
 from providers.images import ReferenceImage
 from providers.provider import ProviderFactory, load_provider
 
@@ -42,48 +41,6 @@ _SEEDS: Final = 1 << 53
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | None
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Setup:
-    """One configuration with what was made from it. Requests in flight keep theirs when another is loaded.
-
-    *loops* are the event loops that have used it, with the number of requests under way on each: connections belong to
-    the loop that opened them.
-    """
-
-    config: Config
-    lanes: Mapping[str, Lane]
-    credentials: Mapping[str, Credentials]
-    loops: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = field(default_factory=WeakKeyDictionary)
-
-    @classmethod
-    def of(cls, loaded: Config, load: ProviderFactory) -> _Setup:
-        if loaded.state != "memory":
-            raise ConfigError(f'{loaded.source}: gateway.state: only "memory" is available in this version')
-        for warning in loaded.warnings:
-            warn(warning)
-        credentials = {
-            name: Credentials([load(settings) for settings in entry.settings])
-            for name, entry in loaded.providers.items()
-            if entry.enabled
-        }
-        return cls(loaded, {lane.name: lane for lane in loaded.lanes}, credentials)
-
-    def count(self, change: int) -> None:
-        """Note that a request began or ended on the running event loop."""
-        loop = asyncio.get_running_loop()
-        self.loops[loop] = self.loops.get(loop, 0) + change
-
-    def watched_by(self, monitor: Monitor) -> None:
-        """Have *monitor* look after these lanes."""
-        at_once = {name: entry.max_concurrency for name, entry in self.config.providers.items()}
-        monitor.watch(self.lanes, at_once, self.config.fallback.retry_budget)
-
-    async def aclose(self) -> None:
-        """Close the connections of the running event loop."""
-        for credentials in self.credentials.values():
-            await credentials.aclose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +69,7 @@ class AsyncGateway:
         chance: Chance | None = None,
     ) -> None:
         self._load = load
-        self._setup = _Setup.of(configuration, load)
+        self._setup = Setup.of(configuration, load)
         self._clock = clock or Clock()
         self._emitter = Emitter()
         self._monitor = Monitor(self._clock, chance, self._tell)
@@ -121,7 +78,7 @@ class AsyncGateway:
         self._incumbents: dict[router.Kind, str] = {}
         self._chance = chance or SystemRandom().random
         self._seed = self._dice()
-        self._replaced: list[_Setup] = []
+        self._replaced: list[Setup] = []
         self._closing: list[asyncio.Future[None]] = []
         self._lock = threading.Lock()
 
@@ -210,7 +167,7 @@ class AsyncGateway:
         Raises:
             ConfigError: the new configuration cannot be used; nothing has changed.
         """
-        new = _Setup.of(config.load(source), self._load)
+        new = Setup.of(config.load(source), self._load)
         with self._lock:
             old, self._setup = self._setup, new
             self._replaced.append(old)
@@ -261,7 +218,7 @@ class AsyncGateway:
                 raise conclusion.no_lane_error(self._plan(setup, job.request, weights), job.request)
         return self._concluded(walk, job)
 
-    def _plan(self, setup: _Setup, request: ImageRequest, weights: tuple[int, ...]) -> Plan:
+    def _plan(self, setup: Setup, request: ImageRequest, weights: tuple[int, ...]) -> Plan:
         _check_provider_names(request, setup.config)
         situation = router.Situation(
             now=self._clock.monotonic(),
@@ -301,7 +258,7 @@ class AsyncGateway:
         return int(self._chance() * _SEEDS)
 
     @asynccontextmanager
-    async def _setup_in_force(self) -> AsyncIterator[_Setup]:
+    async def _setup_in_force(self) -> AsyncIterator[Setup]:
         """The setup for one request, which stays open until the request has ended."""
         with self._lock:
             setup = self._setup
@@ -454,7 +411,7 @@ def _started(job: _Job, record_prompts: bool) -> RequestStarted:
     )  # fmt: skip
 
 
-async def _order(setup: _Setup, job: _Job, given: tuple[ReferenceImage, ...], planned: Plan) -> Order:
+async def _order(setup: Setup, job: _Job, given: tuple[ReferenceImage, ...], planned: Plan) -> Order:
     request, place = job.request, job.request.save_to
     seconds = float(request.deadline) if request.deadline is not None else setup.config.deadlines[request.size]
     return Order(

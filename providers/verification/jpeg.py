@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Sequence
-from itertools import cycle
+from itertools import cycle, pairwise
 from typing import Final
 
 from providers.facts.jpeg import FRAMES, SCAN, START_LENGTH
@@ -23,7 +23,7 @@ _ADOBE: Final = b"\xee"
 _KEPT: Final = FRAMES | {SCAN, b"\xc4", b"\xcc", b"\xdb", b"\xdd", _ADOBE}
 """What the decoder is given: frame, scans, tables and the restart interval; no metadata."""
 
-_PROGRESSIVE: Final = frozenset(b"\xc2\xc6\xca\xce"[at : at + 1] for at in range(4))
+_PROGRESSIVE: Final = frozenset({b"\xc2", b"\xc6", b"\xca", b"\xce"})
 _COEFFICIENTS: Final = frozenset(range(64))
 _MAX_SCANS: Final = 100
 """Scans one picture may have: libjpeg's own script has 10, and each is a walk over all its coefficients."""
@@ -31,9 +31,13 @@ _MAX_SCANS: Final = 100
 _START: Final = b"\xff\xd8"
 _END: Final = b"\xff\xd9"
 _AHEAD: Final = b"\xff\x00" * 8
-"""Eight bytes of ones, which no code word consists of: libjpeg reads up to 64 bits ahead of what it decodes."""
+"""Eight bytes of ones, which no code word consists of: libjpeg reads up to 64 bits ahead of what it decodes.
 
-_RESTART: Final = re.compile(rb"\xff([\xd0-\xd7])")
+It makes two blocks at most of them, so a cut that takes no more than the last two blocks goes unnoticed.
+"""
+
+_RESTART: Final = re.compile(rb"\xff[\xd0-\xd7]")
+_RESTARTS: Final = [bytes([0xFF, code]) for code in range(0xD0, 0xD8)]
 
 
 def check_pixels(view: memoryview, parts: Sequence[Part]) -> None:
@@ -44,8 +48,7 @@ def check_pixels(view: memoryview, parts: Sequence[Part]) -> None:
     scans = [part for part in parts if part.kind == SCAN]
     if len(scans) > _MAX_SCANS:
         raise ImageDefect("the JPEG has far too many scans")
-    for scan in scans:
-        _check_restarts(scan.body)
+    _check_restarts(view, parts)
     (frame,) = (part for part in parts if part.kind in FRAMES)
     if len(scans) > 1 or frame.kind in _PROGRESSIVE:
         _check_coverage(frame, scans)
@@ -63,11 +66,13 @@ def _kept(view: memoryview, parts: Sequence[Part]) -> Iterator[bytes | memoryvie
             yield view[start : part.end]
 
 
-def _check_restarts(scan: memoryview) -> None:
-    """Raise unless the restart markers of *scan* count up, from 0 to 7 and again."""
-    found = (marker[1] for marker in _RESTART.finditer(scan))
-    if any(marker != bytes([expected]) for marker, expected in zip(found, cycle(range(0xD0, 0xD8)), strict=False)):
-        raise ImageDefect("a restart marker of the JPEG is missing")
+def _check_restarts(view: memoryview, parts: Sequence[Part]) -> None:
+    """Raise unless the restart markers of each scan count up, from 0 to 7 and again."""
+    for before, scan in pairwise(parts):
+        if scan.kind == SCAN:
+            found = _RESTART.findall(view[before.end : scan.end])
+            if any(code != expected for code, expected in zip(found, cycle(_RESTARTS), strict=False)):
+                raise ImageDefect("a restart marker of the JPEG is missing")
 
 
 def _check_coverage(frame: Part, scans: Sequence[Part]) -> None:
