@@ -14,7 +14,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Final
 
@@ -34,8 +34,9 @@ TASKS_KEPT: Final = 1_000
 class Tally:
     """What the verdicts on a lane's images for one task add up to; all but *judged*, their number, is discounted.
 
-    *images* of which *accepted*, *spend* and *cleanup* in USD. The others are for the interval: sums over the verdicts of
-    the money squared, of the money times the images accepted, and of the images accepted squared.
+    *images* of which *accepted*, *spend* and *cleanup* in USD, and what the images were *listed* at in USD. The others are
+    for the interval: sums over the verdicts of the money squared, of the money times the images accepted, and of the images
+    accepted squared.
     """
 
     judged: int = 0
@@ -43,6 +44,7 @@ class Tally:
     images: float = 0.0
     accepted: float = 0.0
     spend: float = 0.0
+    listed: float = 0.0
     cleanup: float = 0.0
     money_squared: float = 0.0
     money_accepted: float = 0.0
@@ -64,6 +66,21 @@ class Tally:
         settled = {name: value if value > _DUST else 0.0 for name, value in sums.items()}
         return Tally(judged=self.judged + (other.judged if weight > 0 else -other.judged), **settled)
 
+    def at(self, price: float) -> Tally:
+        """This as if the images had been listed at *price* USD each: a price may change, and sizes differ in theirs."""
+        if self.listed <= 0 or self.verdicts <= 0 or math.isclose(price * self.images, self.listed):
+            return self
+        more = self.spend * (price / self.listed - 1 / self.images)  # USD per image
+        each = self.images / self.verdicts
+        squared = self.money_squared + more * each * (2 * (self.spend + self.cleanup) + more * self.images)
+        return replace(
+            self,
+            spend=self.spend + more * self.images,
+            listed=price * self.images,
+            money_squared=max(0.0, squared),
+            money_accepted=max(0.0, self.money_accepted + more * self.accepted_squared),
+        )
+
     def discounted(self, verdicts: int) -> Tally:
         """This after so many further verdicts for the task."""
         weight = DISCOUNT**verdicts
@@ -75,8 +92,8 @@ _DUST: Final = 1e-9
 _SUMS: Final = tuple(each.name for each in fields(Tally) if each.name != "judged")
 
 
-def verdict(spend: float, images: int, accepted: bool, cleanup: float) -> Tally:
-    """The tally of a single verdict, on all *images* of a request at once."""
+def verdict(spend: float, images: int, accepted: bool, cleanup: float, listed: float | None = None) -> Tally:
+    """The tally of a single verdict, on all *images* of a request at once, *listed* at so many USD (None: at *spend*)."""
     money, good = spend + cleanup, images if accepted else 0
     return Tally(
         judged=1,
@@ -84,6 +101,7 @@ def verdict(spend: float, images: int, accepted: bool, cleanup: float) -> Tally:
         images=images,
         accepted=good,
         spend=spend,
+        listed=spend if listed is None else listed,
         cleanup=cleanup,
         money_squared=money * money,
         money_accepted=money * good,
@@ -138,6 +156,7 @@ class _Delivery:
     task: str
     spend: float
     images: int
+    listed: float
     lost: Mapping[str, float]
     given: tuple[bool, float] | None = None
     book: _Task | None = None
@@ -149,7 +168,7 @@ class _Delivery:
             return {}
         return {
             **{lane: loss(spend) for lane, spend in self.lost.items() if lane != self.lane},
-            self.lane: verdict(self.spend + self.lost.get(self.lane, 0.0), self.images, *self.given),
+            self.lane: verdict(self.spend + self.lost.get(self.lane, 0.0), self.images, *self.given, self.listed),
         }
 
 
@@ -190,16 +209,19 @@ class Verdicts:
         spend: Decimal,
         images: int,
         lost: Mapping[str, Decimal] | None = None,
+        price: Decimal | None = None,
     ) -> None:
         """Note that *lane* delivered *images* images for *spend* USD, so that they can be judged.
 
-        *lost* is what failed attempts of the same request did or may have cost, in USD by lane.
+        *lost* is what failed attempts of the same request did or may have cost, in USD by lane. *price* is the list price
+        of one image in USD (None: what was spent on it), by which later changes of the price are followed.
         """
         delivery = _Delivery(
             lane=lane,
             task=task or "",
             spend=float(spend),
             images=images,
+            listed=float(spend if price is None else price * images),
             lost={name: float(usd) for name, usd in (lost or {}).items()},
         )
         with self._lock:

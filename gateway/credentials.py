@@ -39,6 +39,13 @@ class Credentials:
             self._rests[place] = cooldowns.rest(self._rests.get(place), cause, now)
             return any(self._until(other, model, now) <= now for other in range(len(self.adapters)))
 
+    def worked(self, index: int, model: str, start: float) -> None:
+        """A call with a key that began at *start* was answered: the rests it had by then are forgotten, doubling included."""
+        with self._lock:
+            for place, rest in list(self._rests.items()):
+                if place[0] == index and place[1] in (model, _EVERY_MODEL) and rest.until <= start:
+                    del self._rests[place]
+
     async def aclose(self) -> None:
         """Close every adapter."""
         for adapter in self.adapters:

@@ -17,7 +17,7 @@ from gateway.acceptance import Tally, interval
 from gateway.lanes import Lane
 from gateway.plan import AcceptanceRow, Learning
 from gateway.ranking import Runner
-from providers.sizes import rank
+from providers.sizes import Size, rank
 
 MIN_VERDICTS: Final = 20
 """Verdicts on a lane, for one task, below which nothing is concluded from them."""
@@ -36,7 +36,7 @@ def conclude(
     size = max((next(iter(each.steps)) for each in tiers[0]), key=rank)
     served = (each for each in tiers[0] if size in each.steps)
     estimates = [
-        Estimate.of(each.lane, float(each.steps[size].candidate.expected_cost), tallies.get(each.lane.name))
+        Estimate.of(each.lane, size, float(each.steps[size].candidate.expected_cost), tallies.get(each.lane.name))
         for each in served
     ]
     estimates.sort(key=lambda each: (each.premium, each.lane.name))
@@ -76,7 +76,7 @@ def _scored(runner: Runner, cost: float) -> Runner:
 class Estimate:
     """What an accepted image from *lane* is thought to cost, in USD: *cost* within *low* to *high*.
 
-    *price* is USD per delivered image, whatever becomes of it.
+    *price* is USD per delivered image, whatever becomes of it. *tally* is at today's list price and the size asked for.
     """
 
     lane: Lane
@@ -86,9 +86,9 @@ class Estimate:
     high: float
 
     @classmethod
-    def of(cls, lane: Lane, price: float, tally: Tally | None) -> Estimate:
-        """The estimate for *lane* from its *tally*, if there is one."""
-        tally = tally or Tally()
+    def of(cls, lane: Lane, size: Size, price: float, tally: Tally | None) -> Estimate:
+        """The estimate for *lane* at *size* from its *tally*, if there is one."""
+        tally = tally.at(float(lane.prices[size])) if tally is not None else Tally()
         low, high = interval(tally, price)
         return cls(lane=lane, price=price, tally=tally, low=low, high=high)
 

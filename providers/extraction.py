@@ -87,12 +87,13 @@ class ImageExtractor:
         """The body with a marker in place of each image."""
         return bytes(self._text)
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, piece: bytes | memoryview) -> None:
         """Take in the next piece of the body.
 
         Raises:
             ExtractionError: a limit was passed.
         """
+        data = bytes(piece)
         self._fed += len(data)
         if self._held:
             data, self._held = self._held + data, b""

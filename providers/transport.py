@@ -7,7 +7,7 @@ the images are in the record. Markers cannot be forged: each answer has its own 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from http.cookiejar import DefaultCookiePolicy
@@ -17,6 +17,7 @@ import httpx2
 
 from providers.exchange import Exchange, Failure
 from providers.extraction import ExtractionError, ImageExtractor, Limits
+from providers.http11 import IDLE_FOR, MAX_IDLE, Body, Http11Transport
 
 POOL_TIMEOUT: Final = 2.0
 """Seconds to wait for a free connection of our own."""
@@ -73,8 +74,7 @@ class RecordingTransport(httpx2.AsyncBaseTransport):
     """Carries requests, and fills in the current :class:`Exchange`."""
 
     def __init__(self, *, proxy: str | None = None, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
-        pool = httpx2.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30.0)
-        self._inner = httpx2.AsyncHTTPTransport(proxy=proxy, limits=pool, http2=False, retries=0)
+        self._inner = Http11Transport() if proxy is None else _through(proxy)
         self._limits = limits
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -104,8 +104,7 @@ class RecordingTransport(httpx2.AsyncBaseTransport):
         request.extensions["timeout"]["read"] = min(READ_GAP, request.extensions["timeout"]["read"])
         if response.status_code == httpx2.codes.OK:
             extractor = ImageExtractor(self._limits, _declared_length(response.headers))
-            async for piece in response.aiter_bytes():
-                extractor.feed(piece)
+            await _feed(response, extractor.feed)
             extractor.close()
             exchange.body, exchange.images = extractor.document, extractor.images
         else:
@@ -117,6 +116,21 @@ class RecordingTransport(httpx2.AsyncBaseTransport):
 
     async def __aexit__(self, *exc: Any) -> None:
         await self._inner.__aexit__(*exc)
+
+
+def _through(proxy: str) -> httpx2.AsyncBaseTransport:
+    """httpx2's own transport: it knows tunnels of every kind."""
+    pool = httpx2.Limits(max_connections=None, max_keepalive_connections=MAX_IDLE, keepalive_expiry=IDLE_FOR)
+    return httpx2.AsyncHTTPTransport(proxy=proxy, limits=pool, http2=False, retries=0)
+
+
+async def _feed(response: httpx2.Response, take: Callable[[bytes | memoryview], None]) -> None:
+    """Feed the decoded body to *take*; a plain one straight from the connection."""
+    if isinstance(response.stream, Body) and _is_plain(response.headers):
+        await response.stream.pour(take)
+        return
+    async for piece in response.aiter_bytes():
+        take(piece)
 
 
 def _prepare(request: httpx2.Request, exchange: Exchange) -> None:
@@ -185,8 +199,11 @@ async def _read_short(pieces: AsyncIterator[bytes]) -> bytes:
 def _declared_length(headers: httpx2.Headers) -> int:
     """Bytes of the decoded body, as far as the headers tell; 0 where they do not."""
     declared = headers.get("content-length", "")
-    plain = headers.get("content-encoding", "identity") == "identity"
-    return int(declared) if plain and declared.isascii() and declared.isdigit() and len(declared) < 12 else 0
+    return int(declared) if _is_plain(headers) and declared.isascii() and declared.isdigit() and len(declared) < 12 else 0
+
+
+def _is_plain(headers: httpx2.Headers) -> bool:
+    return headers.get("content-encoding", "identity").lower() == "identity"
 
 
 def _without_body_headers(headers: httpx2.Headers) -> list[tuple[str, str]]:

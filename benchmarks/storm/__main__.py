@@ -1,4 +1,4 @@
-"""``python -m benchmarks.storm``: every contender through every scene; print the tables and, with ``--json``, keep the figures.
+"""``python -m benchmarks.storm``: every contender through every scene; tables in Markdown, figures in a file.
 
 LiteLLM and pydantic-ai live in environments of their own below ``.peers``, which ``make storm`` sets up.
 """
@@ -11,15 +11,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from benchmarks.storm.report import fill, goals, report, table
 from benchmarks.storm.scenes import SCENES
 from benchmarks.storm.score import Score
 
 ROOT = Path(__file__).parents[2]
+SCENE_NAMES = [scene.name for scene in SCENES]
 INTERPRETERS = {
     "image_gateway": Path(sys.executable),
     "litellm_router": ROOT / ".peers" / "litellm" / "bin" / "python",
@@ -32,21 +30,25 @@ INTERPRETERS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.storm", description=__doc__)
-    scenes = [scene.name for scene in SCENES]
-    parser.add_argument("--only", action="append", metavar="SCENE", choices=scenes, help="; ".join(scenes))
+    parser.add_argument("--only", action="append", metavar="SCENE", choices=SCENE_NAMES, help=", ".join(SCENE_NAMES))
     parser.add_argument(
-        "--contender", action="append", metavar="NAME", choices=list(INTERPRETERS), help="; ".join(INTERPRETERS)
+        "--contender", action="append", metavar="NAME", choices=list(INTERPRETERS), help=", ".join(INTERPRETERS)
     )
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--json", type=Path, help="keep the figures in this file, beside what it holds of the others")
+    parser.add_argument("--docs", type=Path, help="write the tables between the marks of this document")
     asked = parser.parse_args()
-    played = []
+    played: list[Score] = []
     for scene in SCENES:
-        if scene.name in (asked.only or scenes):
+        if scene.name in (asked.only or SCENE_NAMES):
             scores = list(_scores(scene.name, asked.contender or list(INTERPRETERS)))
-            Console().print(table(f"{scene.name}: {scene.about}", scores))
+            print(table(f"{scene.name}: {scene.about}", scores), flush=True)
             played += scores
+    every = _merged(asked.json, played)
+    print(goals(every))
     if asked.json:
-        asked.json.write_text(json.dumps([score.as_dict() for score in played], indent=2) + "\n")
+        asked.json.write_text(json.dumps([score.as_dict() for score in every], indent=2) + "\n")
+    if asked.docs:
+        asked.docs.write_text(fill(asked.docs.read_text(encoding="utf-8"), report(every)), encoding="utf-8")
 
 
 def play(contender: str, scene: str, share: float = 1.0) -> Score:
@@ -56,45 +58,12 @@ def play(contender: str, scene: str, share: float = 1.0) -> Score:
     return Score(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def table(title: str, scores: list[Score]) -> Table:
-    """*scores* of one scene, side by side."""
-    made = Table(title=title, title_justify="left")
-    for heading, style in COLUMNS.items():
-        made.add_column(heading, justify=style)
-    for score in scores:
-        made.add_row(*row(score))
-    return made
-
-
-COLUMNS: dict[str, Any] = {
-    "contender": "left",
-    "as asked": "right",
-    "delivered": "right",
-    "wrong": "right",
-    "p50 s": "right",
-    "p99 s": "right",
-    "paid/image": "right",
-    "$/image": "right",
-    "× best": "right",
-    "into the fault": "right",
-}
-
-
-def row(score: Score) -> list[str]:
-    """The cells of *score*, as in :data:`COLUMNS`."""
-    none = not score.delivered
-    return [
-        score.contender,
-        f"{score.as_asked / score.requests:.2%}",
-        f"{score.delivered / score.requests:.2%}",
-        str(score.wrong),
-        f"{score.p50:.1f}",
-        f"{score.p99:.1f}",
-        "-" if none else f"{score.paid_calls / score.delivered:.3f}",
-        "-" if none else f"{score.dollars_each:.4f}",
-        "-" if none else f"{score.over_best:.3f}",
-        str(score.into_the_fault),
-    ]
+def _merged(kept: Path | None, played: list[Score]) -> list[Score]:
+    """What was *played*, and what the file *kept* of other scenes and contenders."""
+    earlier = [Score(**figures) for figures in json.loads(kept.read_text())] if kept and kept.exists() else []
+    fresh = {(score.scene, score.contender) for score in played}
+    every = [*played, *(score for score in earlier if (score.scene, score.contender) not in fresh)]
+    return sorted(every, key=lambda score: (SCENE_NAMES.index(score.scene), list(INTERPRETERS).index(score.contender)))
 
 
 def _scores(scene: str, contenders: list[str]) -> Iterator[Score]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import random
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from benchmarks.storm.pictures import size_of
 from benchmarks.storm.scenes import SCENES, Scene
 from benchmarks.storm.score import Delivery, Score, score
 from benchmarks.storm.traffic import PATIENCE, Request, traffic
-from benchmarks.storm.virtual_time import Clock, take_over
+from benchmarks.storm.virtual_time import Clock, seed, take_over
 from benchmarks.storm.world import World
 
 if TYPE_CHECKING:
@@ -33,13 +32,13 @@ def main() -> None:
     scene = next(scene for scene in SCENES if scene.name == asked.scene).shortened(asked.share)
     clock = Clock()
     take_over(clock)
-    random.seed(SEED)
+    seed(SEED)
     module = import_module(f"benchmarks.storm.contenders.{asked.contender}")
     print(json.dumps(clock.run(lambda: _play(asked.contender, module.Contestant, scene, asked.trace)).as_dict()))
 
 
 async def _play(name: str, contestant: type[Contender], scene: Scene, trace: Path | None) -> Score:
-    world = World(scene, first=contestant.lanes[0])
+    world = World(scene.striking(contestant.lanes[0]), SEED)
     requests = traffic(scene.minutes, SEED)
     async with world.open():
         contender = contestant(world.urls)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from benchmarks.storm import wires
@@ -75,11 +75,9 @@ class Fault:
     sizes: tuple[Size, ...] | None = None
     per_minute: int | None = None
 
-    def concerns(self, lane: str, size: Size) -> bool:
-        return lane in self.lanes and (self.sizes is None or size in self.sizes)
-
-    def overlaps(self, start: float, end: float) -> bool:
-        return self.start < end and start < self.end
+    def concerns(self, lane: str, size: Size, at: float) -> bool:
+        """Whether it meets a call to *lane* for *size* that comes *at* so many seconds."""
+        return lane in self.lanes and (self.sizes is None or size in self.sizes) and self.start <= at < self.end
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +91,16 @@ class Scene:
 
     def shortened(self, share: float) -> Scene:
         """The same scene in *share* of its time, for a quick look."""
+        faults = tuple(replace(fault, start=fault.start * share, end=fault.end * share) for fault in self.faults)
+        return replace(self, faults=faults, minutes=self.minutes * share)
+
+    def striking(self, first: str) -> Scene:
+        """The same scene for a contender whose cheapest lane is *first*."""
         faults = tuple(
-            Fault(f.lanes, f.start * share, f.end * share, f.strike, f.sizes, f.per_minute) for f in self.faults
+            replace(fault, lanes=tuple(first if lane == FIRST else lane for lane in fault.lanes))
+            for fault in self.faults
         )
-        return Scene(self.name, self.about, faults, self.minutes * share)
+        return replace(self, faults=faults)
 
 
 def _hang(moment: Moment) -> Effect:
@@ -168,7 +172,11 @@ SCENES: Final = (
         (Fault((FIRST,), MINUTE, 15 * MINUTE, _quota_gone),),
     ),
     Scene("downgrade", "the cheapest lane draws 1K where 4K is asked and paid", (_ten_minutes(_shrunk, sizes=("4K",)),)),
-    Scene("refusals", "the cheapest lane answers 30 % of calls with 200 and no image, charged", (_ten_minutes(_refusing(0.3)),)),
+    Scene(
+        "refusals",
+        "the cheapest lane answers 30 % of calls with 200 and no image, charged",
+        (_ten_minutes(_refusing(0.3)),),
+    ),
     Scene("recovery", "the cheapest lane is down for 3:20 min, then recovers over 6:40 min", (_ten_minutes(_recovering),)),
     Scene(
         "provider-out",

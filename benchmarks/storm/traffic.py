@@ -29,7 +29,8 @@ class Request:
 
 def traffic(minutes: float, seed: int) -> list[Request]:
     """Arrivals as chance has them (Poisson), one size in six 4K."""
-    chance, now, requests = Random(seed), 0.0, []
+    chance, now = Random(seed), 0.0
+    requests: list[Request] = []
     while True:
         now += chance.expovariate(PER_MINUTE / 60)
         if now >= minutes * 60:

@@ -11,11 +11,12 @@ import ctypes
 import datetime as datetimes
 import gc
 import os
+import random
 import selectors
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 import anyio.to_thread
@@ -64,7 +65,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Seconds on the virtual clock."""
         return self._virtual.now
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(self, executor: Executor | None, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
         """As usual, and counted: while a thread works, the clock stands."""
         self._count(1)
         job = (executor or self._threads).submit(func, *args)
@@ -132,12 +133,12 @@ def take_over(clock: Clock) -> None:
     time.perf_counter, time.perf_counter_ns = clock.monotonic, lambda: int(clock.now * 1e9)
     real_sleep = time.sleep
 
-    def sleep(seconds: float) -> None:
+    def sleep(seconds: float, /) -> None:
         if threading.current_thread() is threading.main_thread():
             raise RuntimeError("time.sleep would stop the event loop")
         real_sleep(seconds)
 
-    time.sleep = sleep
+    time.sleep = sleep  # type: ignore[assignment]
     _replace_in_type(datetimes.datetime, "now", lambda cls, tz=None: cls.fromtimestamp(clock.time(), tz))
     _replace_in_type(
         datetimes.datetime, "utcnow", lambda cls: cls.fromtimestamp(clock.time(), datetimes.UTC).replace(tzinfo=None)
@@ -146,10 +147,16 @@ def take_over(clock: Clock) -> None:
     _count_worker_threads(clock)
 
 
+def seed(number: int) -> None:
+    """Make chance repeat itself, that of the operating system included."""
+    random.seed(number)
+    random._urandom = random.Random(number).randbytes  # type: ignore[attr-defined]
+
+
 def _replace_in_type(type_: type, name: str, function: Callable[..., Any]) -> None:
     """Set a class method of a built-in type, which ``setattr`` refuses: a subclass would not be what libraries check for."""
     namespace = gc.get_referents(type_.__dict__)[0]
-    namespace[name] = classmethod(function)  # type: ignore[arg-type]
+    namespace[name] = classmethod(function)
     ctypes.pythonapi.PyType_Modified(ctypes.py_object(type_))
 
 
@@ -164,4 +171,4 @@ def _count_worker_threads(clock: Clock) -> None:
         finally:
             clock.at_work -= 1
 
-    anyio.to_thread.run_sync = counted
+    anyio.to_thread.run_sync = counted  # type: ignore[assignment]

@@ -57,7 +57,9 @@ def drawn(wire: Wire, size: Size) -> Answer:
     match wire:
         case "google":
             part = {"inlineData": {"mimeType": "image/png", "data": encoded(size)}}
-            return _json(_candidate({"content": {"role": "model", "parts": [part]}, "finishReason": "STOP"}), billed=True)
+            return _json(
+                _candidate({"content": {"role": "model", "parts": [part]}, "finishReason": "STOP"}), billed=True
+            )
         case "images":
             return _json({"created": 1793620800, "data": [{"b64_json": encoded(size)}]}, billed=True)
         case "chat":
@@ -97,7 +99,9 @@ def bad_gateway() -> Answer:
 def rate_limited(wire: Wire, seconds: float) -> Answer:
     """429: the minute's quota is used up, with a hint of when to come again: RetryInfo on Google's wire, else a header."""
     if wire != "google":
-        return _error(wire, 429, "rate_limit_exceeded", "Rate limit reached.", headers={"Retry-After": f"{seconds:.0f}"})
+        return _error(
+            wire, 429, "rate_limit_exceeded", "Rate limit reached.", headers={"Retry-After": f"{seconds:.0f}"}
+        )
     details = [_violation("Minute"), {"@type": _GOOGLE + "RetryInfo", "retryDelay": f"{seconds:.0f}s"}]
     return _error(wire, 429, "RESOURCE_EXHAUSTED", "You exceeded your current quota.", details)
 

@@ -21,7 +21,7 @@ from random import Random
 from benchmarks.storm import wires
 from benchmarks.storm.lanes import LANES, SECONDS, SPREAD, Lane
 from benchmarks.storm.pictures import Size
-from benchmarks.storm.scenes import FIRST, Draw, Effect, Hang, Moment, Reset, Say, Scene
+from benchmarks.storm.scenes import Draw, Effect, Hang, Moment, Reset, Say, Scene
 from benchmarks.storm.traffic import Request
 from benchmarks.storm.wires import Answer, Asked
 
@@ -43,10 +43,9 @@ class Call:
 
 @dataclass
 class World:
-    """One scene, as it strikes a contender whose cheapest lane is *first*."""
+    """One scene at its time, with every call and what it cost."""
 
     scene: Scene
-    first: str
     seed: int = 1
     calls: list[Call] = field(default_factory=list)
     urls: dict[str, str] = field(default_factory=dict)
@@ -61,31 +60,25 @@ class World:
             for lane in LANES:
                 server = await asyncio.start_server(partial(self._connection, lane), "127.0.0.1", 0)
                 stack.callback(server.close)
-                self.urls[lane.name] = "http://127.0.0.1:{}".format(server.sockets[0].getsockname()[1])
+                self.urls[lane.name] = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             self.started = asyncio.get_running_loop().time()
             yield
 
     def price_of_the_best(self, requests: list[Request]) -> Iterator[float]:
-        """For each request the price of the cheapest lane that was healthy all the while, quotas used up in order."""
+        """For each request the price of the cheapest lane that was healthy when it came, quotas used up in order."""
         used: Counter[tuple[str, int]] = Counter()
         for request in requests:
             yield next(lane.prices[request.size] for lane in LANES if self._could_serve(lane, request, used))
 
     def _could_serve(self, lane: Lane, request: Request, used: Counter[tuple[str, int]]) -> bool:
-        end = request.at + 2 * SECONDS[request.size]
         for fault in self.scene.faults:
-            if not (self._concerns(fault.lanes, lane.name) and fault.overlaps(request.at, end)):
-                continue
-            if fault.sizes is not None and request.size not in fault.sizes:
+            if not fault.concerns(lane.name, request.size, request.at):
                 continue
             minute = lane.name, int(request.at // 60)
             if fault.per_minute is None or used[minute] >= fault.per_minute:
                 return False
             used[minute] += 1
         return True
-
-    def _concerns(self, lanes: tuple[str, ...], lane: str) -> bool:
-        return lane in lanes or (FIRST in lanes and lane == self.first)
 
     async def _connection(self, lane: Lane, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until the caller hangs up."""
@@ -104,7 +97,9 @@ class World:
         call = Call(lane.name, asked.number, asked.size, self._now())
         self.calls.append(call)
         chance = self._chance(lane, asked)
-        effect = self._effect(lane, asked, call, coin=chance.random())
+        effect = self._effect(lane, asked, coin=chance.random()) or Draw(asked.size)
+        if not (isinstance(effect, Draw) and effect.size == asked.size):
+            call.struck = type(effect).__name__
         match effect:
             case Hang():
                 call.cost = lane.prices[asked.size] if chance.random() < HUNG_AND_CHARGED else 0.0
@@ -128,23 +123,17 @@ class World:
         self._seen[lane.name, asked.number] += 1
         return Random(f"{self.seed} {lane.name} {asked.number} {self._seen[lane.name, asked.number]}")
 
-    def _effect(self, lane: Lane, asked: Asked, call: Call, coin: float) -> Effect:
-        now = self._now()
-        minute = lane.name, int(now // 60)
-        self._minutes[minute] += 1
+    def _effect(self, lane: Lane, asked: Asked, coin: float) -> Effect | None:
+        """What a fault does to a call that comes now, None if the lane works."""
+        now, minute = self._now(), (lane.name, int(self._now() // 60))
+        earlier, self._minutes[minute] = self._minutes[minute], self._minutes[minute] + 1
         for fault in self.scene.faults:
-            concerned = self._concerns(fault.lanes, lane.name) and (fault.sizes is None or asked.size in fault.sizes)
-            if not (concerned and fault.start <= now < fault.end):
-                continue
-            progress = (now - fault.start) / (fault.end - fault.start)
-            effect = fault.strike(
-                Moment(lane.wire, asked.size, progress, coin, self._minutes[minute] - 1, 60 - now % 60)
-            )
-            if effect is not None:
-                if effect != Draw(asked.size) and not (isinstance(effect, Draw) and effect.size == asked.size):
-                    call.struck = type(effect).__name__
-                return effect
-        return Draw(asked.size)
+            if fault.concerns(lane.name, asked.size, now):
+                progress = (now - fault.start) / (fault.end - fault.start)
+                effect = fault.strike(Moment(lane.wire, asked.size, progress, coin, earlier, 60 - now % 60))
+                if effect is not None:
+                    return effect
+        return None
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time() - self.started

@@ -17,11 +17,9 @@ from providers.facts.jpeg import FRAMES, SCAN, START_LENGTH
 from providers.facts.parts import ImageDefect, Part
 from providers.verification.decoding import decoding
 
-_ADOBE: Final = b"\xee"
-"""The one application segment that changes how pixels are decoded: it names the colour transform."""
-
-_KEPT: Final = FRAMES | {SCAN, b"\xc4", b"\xcc", b"\xdb", b"\xdd", _ADOBE}
-"""What the decoder is given: frame, scans, tables and the restart interval; no metadata."""
+_RESTART_INTERVAL: Final = b"\xdd"
+_KEPT: Final = FRAMES | {SCAN, b"\xc4", b"\xcc", b"\xdb", _RESTART_INTERVAL}
+"""What the decoder is given: frame, scans, tables and the restart interval; nothing that says how to show them."""
 
 _PROGRESSIVE: Final = frozenset({b"\xc2", b"\xc6", b"\xca", b"\xce"})
 _COEFFICIENTS: Final = frozenset(range(64))
@@ -48,7 +46,8 @@ def check_pixels(view: memoryview, parts: Sequence[Part]) -> None:
     scans = [part for part in parts if part.kind == SCAN]
     if len(scans) > _MAX_SCANS:
         raise ImageDefect("the JPEG has far too many scans")
-    _check_restarts(view, parts)
+    if any(part.kind == _RESTART_INTERVAL for part in parts):
+        _check_restarts(view, parts)
     (frame,) = (part for part in parts if part.kind in FRAMES)
     if len(scans) > 1 or frame.kind in _PROGRESSIVE:
         _check_coverage(frame, scans)

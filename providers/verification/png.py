@@ -38,11 +38,12 @@ class _Pass(NamedTuple):
 def check_pixels(view: memoryview, parts: Sequence[Part]) -> None:
     """Raise unless the image data is whole, of exactly the length the header implies, with filters that exist.
 
-    An animation is judged by its first picture. Memory in use stays below a megabyte, whatever the data inflates to.
+    Inflating stops where the data goes beyond that length, and memory in use stays below a megabyte. An animation is
+    judged by its first picture.
     """
     passes = list(_passes(parts[0].body))
     at, expected = 0, passes[-1].end
-    for raw in _inflated(_image_data(parts), expected):
+    for raw in _inflated(_image_data(parts)):
         if at + len(raw) > expected:
             raise ImageDefect("the PNG has more image data than pixels")
         if any(filters and max(filters) > _MAX_FILTER for filters in _filters(raw, at, passes)):
@@ -71,22 +72,20 @@ def _image_data(parts: Sequence[Part]) -> Iterator[memoryview]:
             yield part.body[start : start + _PIECE]
 
 
-def _inflated(pieces: Iterator[memoryview], expected: int) -> Iterator[bytes]:
-    """What *pieces* inflate to, up to one byte beyond *expected*; the checksum at the end of the data has to hold."""
-    inflate, room = zlib.decompressobj(), expected + 1
+def _inflated(pieces: Iterator[memoryview]) -> Iterator[bytes]:
+    """What *pieces* inflate to, up to a piece at a time; the checksum at the end of the data has to hold."""
+    inflate = zlib.decompressobj()
     for piece in pieces:
         given: bytes | memoryview = piece
-        asked = full = min(_PIECE, room)
-        while asked and full == asked and not inflate.eof:
-            asked = min(_PIECE, room)
+        full = _PIECE
+        while full == _PIECE and not inflate.eof:
             try:
-                raw = inflate.decompress(given, asked)
-            except zlib.error:
+                raw = inflate.decompress(given, _PIECE)
+            except zlib.error:  # type: ignore[misc]  # isal's stub takes its class for an instance
                 raise ImageDefect("the PNG's image data is damaged") from None
             given, full = inflate.unconsumed_tail, len(raw)
-            room -= full
             yield raw
-    if room and not inflate.eof:
+    if not inflate.eof:
         raise ImageDefect("the PNG's image data ends too early")
 
 

@@ -7,10 +7,8 @@ from contextlib import suppress
 import pytest
 
 from gateway import AllAttemptsFailed, ContentBlocked
-from gateway.credentials import Credentials
 from providers.outcome import OutcomeName
-from providers.provider import ProviderSettings
-from tests.gateway.upstreams import Scripted, Studio, draws, fails, lane, relay, studio
+from tests.gateway.upstreams import Studio, draws, fails, lane, relay, studio
 
 
 def with_keys(*keys: str, max_attempts: int = 4) -> Studio:
@@ -99,16 +97,3 @@ def test_a_refused_key_counts_whatever_else_failed_beside_it() -> None:
     painters.script("first", fails("auth", seconds=1.0), fails("overloaded", seconds=2.0))
     painters.draw(n=2)
     assert used(painters) == ["a", "a", "b", "b"]
-
-
-def test_a_key_rests_for_ten_minutes_to_the_second() -> None:
-    credentials = Credentials([Scripted(ProviderSettings(name="first", kind="openai"), with_keys("a"))] * 2)
-    assert credentials.rest(0, now=1000.0) is True
-    assert [credentials.pick(now) for now in (1000.0, 1599.9, 1600.0)] == [1, 1, 0]
-
-
-def test_with_every_key_at_rest_the_one_that_rests_the_shortest_is_used() -> None:
-    credentials = Credentials([Scripted(ProviderSettings(name="first", kind="openai"), with_keys("a"))] * 2)
-    credentials.rest(1, now=1000.0)
-    assert credentials.rest(0, now=1100.0) is False
-    assert credentials.pick(1200.0) == 1

@@ -12,7 +12,7 @@ import pytest
 from gateway import router
 from gateway.breaker import Breaker
 from gateway.cooldowns import Answers, Cooldown
-from gateway.health import LaneState
+from gateway.health import LaneState, concurrency
 from gateway.lanes import Lane
 from gateway.quotas import Usage, take
 from gateway.request import ImageRequest
@@ -317,8 +317,10 @@ def test_of_equally_cheap_lanes_the_quicker_one_comes_first() -> None:
 def test_a_lane_with_many_calls_under_way_gives_way_to_an_emptier_one() -> None:
     situation = replace(CALM, in_flight={"cheap/flash": 30})
     assert order(planned(CHEAP, at("other", "0.06"), situation=situation)) == ["other", "cheap"]
-    queue = planned(CHEAP, situation=replace(CALM, in_flight={"cheap/flash": 7})).candidates[0]
-    assert queue.expected_seconds == 16  # two rounds of four calls of 8 s
+    queue = planned(
+        CHEAP, situation=replace(CALM, in_flight={"cheap/flash": 2 * concurrency(LaneState()) - 1})
+    ).candidates[0]
+    assert queue.expected_seconds == 16  # two rounds of 8 s
     assert queue.expected_cost == planned(CHEAP).candidates[0].expected_cost
 
 
@@ -392,7 +394,7 @@ def test_noting_where_a_request_went_makes_its_lane_the_incumbent() -> None:
 def test_only_so_many_kinds_of_requests_are_noted() -> None:
     incumbents: dict[Kind, str] = {}
     for number in range(router.KINDS_KEPT + 5):
-        router.note(incumbents, ImageRequest(prompt="a fox", model=["flash", f"m{number}"]), planned(FLASH))
+        router.note(incumbents, ImageRequest(prompt="a fox", model=("flash", f"m{number}")), planned(FLASH))
     assert len(incumbents) == router.KINDS_KEPT
     assert next(kind.model for kind in incumbents) == ("flash", "m5")
 

@@ -12,13 +12,14 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import ImageRequest, Plan, router
+from gateway import ImageRequest, Plan, ProviderPreferences, router
 from gateway.acceptance import Tally, verdict
 from gateway.breaker import Breaker
 from gateway.cooldowns import Answers, Cooldown
 from gateway.health import LaneState, shut, size_shut
 from gateway.lanes import Lane
 from gateway.quotas import Usage, room, take
+from gateway.request import Sort
 from gateway.router import Kind, Situation, floor_of
 from providers.sizes import SIZES, rank
 from tests.gateway.virtual_time import TODAY
@@ -295,9 +296,8 @@ def test_a_worse_lane_changes_no_winner_among_near_equal_lanes_however_many(
 ) -> None:
     """Lanes so near to one another that any may win, by hysteresis or by lot; a worse one must not even be drawn."""
     known = [replace(data.draw(near_equal), provider=f"p{number:02}") for number in range(count)]
-    request = ImageRequest(
-        prompt="a fox", providers={"sort": data.draw(st.sampled_from(["price", "latency", "success"]))}
-    )
+    sort: Sort = data.draw(st.sampled_from(["price", "latency", "success"]))
+    request = ImageRequest(prompt="a fox", providers=ProviderPreferences(sort=sort))
     held = {Kind.of(request): f"p{incumbent:02}/flash"} if incumbent is not None else {}
     situation = Situation(now=NOW, today=TODAY, seed=seed, incumbents=held)
     winner = router.plan(request, known, situation).candidates[0].lane

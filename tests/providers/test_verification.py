@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import struct
 import threading
 import tracemalloc
@@ -105,6 +106,12 @@ LARGE = saved(picture(size=(400, 300)), "JPEG", quality=99, subsampling=0)
 FORMS = {**IMAGES, **SINGLE_SCANS, "jpeg in several reads": LARGE}
 
 
+PACKED = zlib.compress(raw_of(23, 14, 8, 2, 0))
+SHORT = built(23, 14, raw=raw_of(23, 14, 8, 2, 0)[:-1])
+CUT = png(header(23, 14, 8, 2), chunk(b"IDAT", PACKED[:-1]), END)
+DAMAGED = png(header(23, 14, 8, 2), chunk(b"IDAT", PACKED[:-1] + bytes([PACKED[-1] ^ 1])), END)
+
+
 class TestSoundImages:
     @every(FORMS)
     def test_of_every_form_that_pillow_writes_pass(self, data: bytes) -> None:
@@ -123,6 +130,20 @@ class TestSoundImages:
     def test_pass_with_anything_behind_them(self, data: bytes) -> None:
         for trailing in (b"<script>alert(1)</script>", data, b"\0" * 70_000):
             assert verify(data + trailing).end == len(data)
+
+    def test_pass_interlaced_in_every_small_size(self) -> None:
+        for width, height in itertools.product(range(1, 10), repeat=2):
+            assert verify(built(width, height, interlace=1)).width == width
+
+    @pytest.mark.parametrize("data", [PNGS["png RGB"], built(23, 14, interlace=1)], ids=["straight", "interlaced"])
+    def test_pass_and_others_do_not_where_there_is_no_wheel_of_isal(
+        self, data: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(verification.png, "zlib", zlib)
+        assert verify(data).width == 23
+        assert "less image data" in says(SHORT)
+        assert "ends too early" in says(CUT)
+        assert "damaged" in says(DAMAGED)
 
     def test_pass_in_however_many_chunks_their_data_comes(self) -> None:
         packed = zlib.compress(raw_of(23, 14, 8, 2, 0))
@@ -171,9 +192,7 @@ class TestPngPixels:
         assert verify(built(23, 14, interlace=1, raw=raw)).width == 23
 
     def test_with_a_wrong_checksum_of_their_own_are_noticed(self) -> None:
-        packed = bytearray(zlib.compress(raw_of(23, 14, 8, 2, 0)))
-        packed[-1] ^= 1
-        assert "damaged" in says(png(header(23, 14, 8, 2), chunk(b"IDAT", bytes(packed)), END))
+        assert says(DAMAGED) == "the PNG's image data is damaged"
 
     @pytest.mark.parametrize("cut", [1, 2, 4, 5])
     def test_without_the_end_of_their_checksum_are_noticed(self, cut: int) -> None:
@@ -233,6 +252,11 @@ class TestJpegPixels:
         data = JPEGS["jpeg with restart markers"]
         at = data.index(b"\xff\xd1")
         assert says(data[:at] + data[data.index(b"\xff\xd2") :]) == "a restart marker of the JPEG is missing"
+
+    @every(SINGLE_SCANS)
+    def test_with_a_restart_marker_out_of_place_are_noticed(self, data: bytes) -> None:
+        middle = (data.rindex(b"\xff\xda") + len(data)) // 2
+        assert is_refused(data[:middle] + b"\xff\xd6" + data[middle:])
 
     def test_of_a_progressive_image_without_its_last_scans_are_noticed(self) -> None:
         data = JPEGS["jpeg progressive"]
@@ -303,7 +327,6 @@ class TestAnyBytesWhatever:
         assert [size for size in range(len(data)) if not is_refused(data[:size])] == []
 
 
-SHORT = built(23, 14, raw=raw_of(23, 14, 8, 2, 0)[:-1])
 GOOD = PNGS["png RGB"]
 
 

@@ -17,9 +17,7 @@ class Contestant:
     def __init__(self, urls: Mapping[str, str]) -> None:
         os.environ["STORM_KEY"] = "storm-key"
         providers = {lane.name: _provider(lane, urls[lane.name]) for lane in LANES}
-        self._gateway = AsyncGateway.from_config(
-            {"providers": providers, "fallback": {"max_attempts": len(LANES)}}
-        )
+        self._gateway = AsyncGateway.from_config({"providers": providers, "fallback": {"max_attempts": len(LANES)}})
 
     async def draw(self, prompt: str, size: Size) -> tuple[bytes | None, bool]:
         result = await self._gateway.generate(prompt, size=size)
@@ -33,4 +31,10 @@ def _provider(lane: Lane, url: str) -> dict[str, Any]:
     table = {"model": MODEL, "sizes": ["1K", "4K"], "price": lane.prices}
     if lane.wire == "google":
         return {"kind": "google", "base_url": url, "api_key": "env:STORM_KEY", "lanes": [table]}
-    return {"kind": "openai", "base_url": f"{url}/v1", "api_key": "env:STORM_KEY", "dialect": lane.wire, "lanes": [table]}
+    return {
+        "kind": "openai",
+        "base_url": f"{url}/v1",
+        "api_key": "env:STORM_KEY",
+        "dialect": lane.wire,
+        "lanes": [table],
+    }

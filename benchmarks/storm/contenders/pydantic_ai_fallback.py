@@ -25,7 +25,9 @@ class Contestant:
     lanes: ClassVar = ("alpha-google", "google")
 
     def __init__(self, urls: Mapping[str, str]) -> None:
-        models = [GoogleModel(MODEL, provider=GoogleProvider(api_key="storm-key", base_url=urls[lane])) for lane in self.lanes]
+        models = [
+            GoogleModel(MODEL, provider=GoogleProvider(api_key="storm-key", base_url=urls[lane])) for lane in self.lanes
+        ]
         model = FallbackModel(*models, fallback_on=[ModelAPIError, no_image])
         sizes: tuple[Size, ...] = ("1K", "4K")
         self._agents = {

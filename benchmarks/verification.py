@@ -1,0 +1,129 @@
+"""``python -m benchmarks.verification``: what it costs to check a 4K image, by format and content.
+
+The checks and Pillow's plain ``load()`` take turns, so that a machine that slows down slows down all of them; medians.
+*CPU* is the full check's, over all threads; *stall* is the longest time in which a ticker of 1 ms was not served while
+the full check ran in its thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import time
+from collections.abc import Callable, Iterator
+from statistics import median
+from typing import Any, NamedTuple
+
+from PIL import Image, ImageChops
+from rich.console import Console
+from rich.table import Table
+
+from providers.facts import inspect
+from providers.verification import verify, verify_all
+
+SQUARE, WIDE, SMALLER = (4096, 4096), (5504, 3072), (2880, 2880)
+
+
+class Subject(NamedTuple):
+    name: str
+    data: bytes
+
+
+class Sample(NamedTuple):
+    """One turn, in seconds."""
+
+    structure: float
+    full: float
+    cpu: float
+    stall: float
+    load: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.verification", description=__doc__)
+    parser.add_argument("--runs", type=int, default=5, help="turns; the median counts")
+    runs = parser.parse_args().runs
+    pictures = list(subjects())
+    taken: dict[str, list[Sample]] = {subject.name: [] for subject in pictures}
+    for _ in range(runs + 1):
+        for subject in pictures:
+            taken[subject.name].append(sample(subject.data))
+    table = Table(title=f"Milliseconds, medians of {runs} turns")
+    for heading in ("image", "MB", "structure", "full check", "its CPU", "stall", "Pillow load()"):
+        table.add_column(heading, no_wrap=True)
+    for subject in pictures:
+        middle = (median(turn) for turn in zip(*taken[subject.name][1:], strict=True))  # the first turn warms up
+        table.add_row(subject.name, f"{len(subject.data) / 1e6:.1f}", *(f"{1000 * value:.1f}" for value in middle))
+    Console(width=110).print(table)
+
+
+def subjects() -> Iterator[Subject]:
+    """Pictures as models deliver them: soft shapes with the grain of a photograph, a few flat colours, either edge."""
+    soft, grainy = photograph(SQUARE, 1.2), photograph(WIDE, 2.4)
+    flat = soft.quantize(16).convert("RGB")
+    yield saved("PNG 4096², soft", soft, "PNG")
+    yield saved("PNG 5504 × 3072, grainy", grainy, "PNG")
+    yield saved("PNG 4096², 16 flat colours", flat, "PNG")
+    yield saved("JPEG 4096², 4:4:4, quality 97", soft, "JPEG", quality=97, subsampling=0)
+    yield saved("JPEG 5504 × 3072, 4:2:0, quality 95", grainy, "JPEG", quality=95)
+    yield saved("JPEG 5504 × 3072, progressive", grainy, "JPEG", quality=95, progressive=True)
+    yield saved("WebP 4096², quality 90", soft, "WEBP", quality=90, method=2)
+    yield saved("WebP 2880², quality 90", soft.crop((0, 0, *SMALLER)), "WEBP", quality=90, method=2)
+    yield saved("WebP 4096², lossless, flat", flat, "WEBP", lossless=True, method=0)
+
+
+def photograph(size: tuple[int, int], grain: float) -> Image.Image:
+    """Noise of several scales over each other; *grain* is the finest one's standard deviation, of 256 levels."""
+    return Image.merge("RGB", [_channel(size, grain) for _ in range(3)])
+
+
+def _channel(size: tuple[int, int], grain: float) -> Image.Image:
+    channel = Image.effect_noise(size, grain)
+    for scale, strength in ((512, 80), (64, 30), (16, 10)):
+        coarse = Image.effect_noise((size[0] // scale + 2, size[1] // scale + 2), strength)
+        channel = ImageChops.add(channel, coarse.resize(size, Image.Resampling.BICUBIC), offset=-128)
+    return channel
+
+
+def saved(name: str, picture: Image.Image, form: str, **options: Any) -> Subject:
+    file = io.BytesIO()
+    picture.save(file, form, **options)
+    return Subject(name, file.getvalue())
+
+
+def sample(data: bytes) -> Sample:
+    structure = timed(lambda: inspect(data))
+    cpu = time.process_time()
+    full = timed(lambda: verify(data))
+    cpu = time.process_time() - cpu
+    return Sample(structure, full, cpu, asyncio.run(stall(data)), timed(lambda: Image.open(io.BytesIO(data)).load()))
+
+
+def timed(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+async def stall(data: bytes) -> float:
+    stalls: list[float] = []
+    ticker = asyncio.create_task(tick(stalls))
+    await asyncio.sleep(0.005)
+    await verify_all([data])
+    await asyncio.sleep(0.002)  # the ticker has to notice what came last
+    ticker.cancel()
+    return max(stalls)
+
+
+async def tick(stalls: list[float]) -> None:
+    last = time.perf_counter()
+    while True:
+        await asyncio.sleep(0.001)
+        now = time.perf_counter()
+        stalls.append(now - last - 0.001)
+        last = now
+
+
+if __name__ == "__main__":
+    main()
