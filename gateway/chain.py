@@ -17,7 +17,7 @@ import anyio
 from gateway import money
 from gateway.allowance import FREE_RETRY
 from gateway.attempts import Call, Desk, Order, Step, Tried
-from gateway.health import tail_seconds, typical_seconds
+from gateway.health import patience, tail_seconds, typical_seconds
 from gateway.monitor import Entry
 from gateway.ranking import DELAY_PRICE
 from gateway.result import Attempt
@@ -150,12 +150,19 @@ class Walk:
         return self._time_left() - self._typical(step)
 
     def _time_for(self, number: int) -> float:
-        """Seconds for an attempt at step *number*: all that is left, less what another lane would need, if that suffices."""
+        """Seconds for an attempt at step *number*: all that is left, less what another lane would need, if that suffices.
+
+        While another lane could take over, a call that is overdue is given up: it most likely hangs.
+        """
         step, left = self.order.steps[number], self._time_left()
-        others = (self._typical(other) for other in self.order.steps[number + 1 :] if other.lane is not step.lane)
-        reserve = min(others, default=0.0)
-        seconds = left - reserve if left - reserve >= self._typical(step) else left
-        return min(seconds, step.lane.timeout or math.inf)
+        later = range(number + 1, len(self.order.steps))
+        others = [each for each in later if self.order.steps[each].lane is not step.lane and self._may_go(each)]
+        cap = step.lane.timeout or math.inf
+        if not others:
+            return min(left, cap)
+        spare = left - min(self._typical(self.order.steps[each]) for each in others)
+        overdue = patience(self.desk.monitor.state(step.lane), step.lane, step.size)
+        return min(spare if spare >= self._typical(step) else left, overdue, cap)
 
     def _patience(self, number: int) -> float:
         """Seconds to wait for room: as long as waiting costs less than the next lane, by the price of delay."""

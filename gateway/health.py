@@ -35,7 +35,10 @@ TAIL_DURATIONS: Final = 20
 TAIL: Final = 2.3
 """The 95th percentile is measured from so many calls on; before, it is the median times this (shared figures, 2026-05)."""
 SLOWNESS_TIME: Final = 180.0
-"""Seconds in which a peak of latency loses all but 37 % of its weight (the time constant of peak EWMA)."""
+"""Seconds in which what was once slow loses all but 37 % of its weight (the time constant of the moving average)."""
+SLOWNESS_STEP: Final = 0.1
+"""The most that a single call counts for. Durations vary threefold by nature: a moving peak would follow the noise, and
+send traffic to dearer lanes for nothing (docs/storm.md, scene "calm")."""
 DEFAULT_SECONDS: Final = 10.0
 """Seconds a call takes where nobody has said anything."""
 LAST_LANE_PACE: Final = 10.0
@@ -92,7 +95,8 @@ class LaneState:
     """What is remembered of a lane.
 
     *successes*, *failures* and *billed_failures* are decayed counts as of *updated*. *durations* are seconds of the last
-    successful calls by size. *slowness* is the peak of latency over the typical one as of *slowed*. *cooldowns* are by
+    successful calls by size, *typical* their medians, once there are enough. *slowness* is a moving average of durations
+    over the typical one, as of *slowed*. *cooldowns* are by
     the outcome that caused them, *answers* by size, *calls* those under way by number.
     """
 
@@ -101,6 +105,7 @@ class LaneState:
     billed_failures: float = 0.0
     updated: float = 0.0
     durations: Mapping[Size, tuple[float, ...]] = field(default_factory=dict)
+    typical: Mapping[Size, float] = field(default_factory=dict)
     slowness: float = 1.0
     slowed: float = -math.inf
     breaker: Breaker = CLOSED
@@ -220,8 +225,7 @@ def concurrency(state: LaneState) -> int:
 
 def typical_seconds(state: LaneState, lane: Lane, size: Size) -> float:
     """The median duration of a successful call in seconds: measured, or the catalogue's until enough is measured."""
-    measured = state.durations.get(size, ())
-    return median(measured) if len(measured) >= MIN_DURATIONS else lane.seconds.get(size, DEFAULT_SECONDS)
+    return state.typical.get(size) or lane.seconds.get(size, DEFAULT_SECONDS)
 
 
 def tail_seconds(state: LaneState, lane: Lane, size: Size) -> float:
@@ -331,13 +335,17 @@ def _scored(state: LaneState, event: Event, now: float) -> LaneState:
 
 
 def _timed(state: LaneState, event: Event, now: float) -> LaneState:
-    known = state.durations.get(event.size, ())
-    slowness = event.duration / median(known) if len(known) >= MIN_DURATIONS and median(known) > 0 else 1.0
-    left = 1.0 + (state.slowness - 1.0) * math.exp(-max(0.0, now - state.slowed) / SLOWNESS_TIME)
+    durations = (*state.durations.get(event.size, ()), event.duration)[-DURATIONS_KEPT:]
+    usual = state.typical.get(event.size)
+    since = max(0.0, now - state.slowed)
+    left = 1.0 + (state.slowness - 1.0) * math.exp(-since / SLOWNESS_TIME)
+    step = min(SLOWNESS_STEP, 1.0 - math.exp(-since / SLOWNESS_TIME))
+    typical = {event.size: median(durations)} if len(durations) >= MIN_DURATIONS else {}
     return replace(
         state,
-        durations={**state.durations, event.size: (*known, event.duration)[-DURATIONS_KEPT:]},
-        slowness=max(slowness, left),
+        durations={**state.durations, event.size: durations},
+        typical={**state.typical, **typical},
+        slowness=left + step * (event.duration / usual - left) if usual else left,
         slowed=now,
     )
 

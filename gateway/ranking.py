@@ -65,12 +65,12 @@ def steps(lane: Lane, sizes: Sequence[Size], state: LaneState, now: float, in_fl
     """What is expected of *lane* at each of *sizes*, with *in_flight* calls under way."""
     name, rate = lane.name, success_rate(state, now)
     markup, attempts = money.markup(rate, billed_share(state, now)), 1 / rate
-    load = (in_flight + 1) / max(1, concurrency(state))
+    load = max(1.0, (in_flight + 1) / max(1, concurrency(state)))  # below its limit a lane makes nobody wait
     made = {}
     for size in sizes:
         cost, seconds = money.expected_cost(lane, size, markup), expected_seconds(state, lane, size, now)
-        done = seconds * load if load > 1 else seconds
-        price = float(cost) + DELAY_PRICE * seconds * load
+        done = seconds * load
+        price = float(cost) + DELAY_PRICE * done
         candidate = Candidate(lane=name, size=size, expected_cost=cost, expected_seconds=done, success_rate=rate)
         made[size] = Step(price, done, attempts, name, lane, candidate)
     return made

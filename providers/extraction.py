@@ -93,8 +93,11 @@ class ImageExtractor:
         Raises:
             ExtractionError: a limit was passed.
         """
+        self._fed += len(piece)
+        if self._run is not None and not self._held and self._run.gulp(piece):
+            self._count_image_bytes(self._run)
+            return
         data = bytes(piece)
-        self._fed += len(data)
         if self._held:
             data, self._held = self._held + data, b""
         position, end = 0, len(data)
@@ -265,6 +268,22 @@ class _Base64Run:
         self._padding += len(characters) - len(body)
         return True
 
+    def gulp(self, piece: bytes | memoryview) -> bool:
+        """:meth:`push`, at a fifth of its cost, for a *piece* in the middle of a long text; False, with nothing taken, if
+        that is not what it is.
+        """
+        if self._alphabet is not _STANDARD or self._padding:
+            return False
+        head = -len(self._carry) % 4
+        whole = head + ((len(piece) - head) & ~3)
+        first = _strictly_decoded(self._carry + bytes(piece[:head]))
+        rest = _strictly_decoded(memoryview(piece)[head:whole])
+        if first is None or rest is None or not _CHARACTERS.fullmatch(piece, whole):
+            return False
+        self.size += self._sink.write(first) + self._sink.write(rest)
+        self._carry = bytes(piece[whole:])
+        return True
+
     def finish(self) -> bytes | None:
         """The decoded bytes, without a copy; None if the text as a whole is not base64 or too short for an image."""
         tail = _decode(self._carry + b"=" * (-len(self._carry) % 4), self._alphabet)
@@ -288,13 +307,11 @@ class _Base64Run:
 
 
 def _with_room(size: int) -> BytesIO:
-    """An empty buffer that has *size* bytes already: a buffer that grows step by step is copied at most of the steps."""
-    buffer = BytesIO()
-    if size:
-        buffer.seek(size - 1)
-        buffer.write(b"\0")
-        buffer.seek(0)
-    return buffer
+    """An empty buffer with room for *size* bytes: one that grows step by step is copied at most of the steps.
+
+    The zeros it starts from are promised by the system, and made only where something is written.
+    """
+    return BytesIO(bytes(size))
 
 
 def _alphabet_of(characters: bytes) -> bytes | None:
@@ -310,6 +327,16 @@ def _decode(characters: bytes | memoryview, alphabet: bytes | None) -> bytes | N
         return None
     try:
         return pybase64.b64decode(characters, altchars=_URL_SAFE if alphabet == _URL_SAFE else None, validate=True)
+    except binascii.Error:
+        return None
+
+
+def _strictly_decoded(characters: bytes | memoryview) -> bytes | None:
+    """The bytes that *characters* stand for; None if they are not whole groups of the standard alphabet, unpadded."""
+    if bytes(characters[-1:]) == b"=":
+        return None
+    try:
+        return pybase64.b64decode(characters, validate=True)
     except binascii.Error:
         return None
 

@@ -12,12 +12,13 @@ import ssl
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import h11
 import httpx2
 
 from providers.connection import Connection, ConnectionEndedError, SilenceError
+from providers.dialling import dial
 from providers.framing import Framing, FramingError, Sink, framing_of
 
 MAX_HEAD: Final = 100 * 1024
@@ -26,8 +27,6 @@ MAX_IDLE: Final = 64
 """Connections kept open for the next request."""
 IDLE_FOR: Final = 30.0
 """Seconds for which a connection is kept; common servers close theirs after 60 or more."""
-STAGGER: Final = 0.25
-"""Seconds until the next of a host's addresses is tried alongside (RFC 8305)."""
 
 _SMALL: Final = 64 * 1024
 """Bytes up to which parts of a request are joined, so that they leave together."""
@@ -97,21 +96,20 @@ class Http11Transport(httpx2.AsyncBaseTransport):
 
     async def _connect(self, origin: Origin, seconds: float) -> Connection:
         """Raises httpx2.ConnectError and httpx2.ConnectTimeout; *seconds* are for TCP and for TLS, each."""
-        loop = asyncio.get_running_loop()
-        # uvloop tries addresses its own way
-        staggered: dict[str, Any] = {"happy_eyeballs_delay": STAGGER} if isinstance(loop, asyncio.BaseEventLoop) else {}
-        connected = loop.create_connection(Connection, origin.host, origin.port, **staggered)
-        transport, connection = await _connecting(connected, seconds)
+        connection = await _connecting(dial(origin.host, origin.port), seconds)
         if origin.scheme == "https":
-            secured = loop.start_tls(transport, connection, self._tls(), server_hostname=origin.host)
             try:
-                secure = await _connecting(secured, seconds)
+                await _connecting(self._secured(origin, connection), seconds)
             except BaseException:
-                transport.abort()
+                connection.abort()
                 raise
-            assert secure is not None
-            connection.use(secure)
         return connection
+
+    async def _secured(self, origin: Origin, connection: Connection) -> None:
+        loop, plain = asyncio.get_running_loop(), connection.transport
+        secure = await loop.start_tls(plain, connection, self._tls(), server_hostname=origin.host)
+        assert secure is not None
+        connection.use(secure)
 
     def _tls(self) -> ssl.SSLContext:
         if self._secure is None:

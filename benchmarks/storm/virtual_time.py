@@ -7,6 +7,7 @@ byte that was sent has arrived, and the clock moves only when no socket is ready
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import datetime as datetimes
 import gc
@@ -70,7 +71,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._count(1)
         job = (executor or self._threads).submit(func, *args)
         future = asyncio.wrap_future(job, loop=self)
-        job.add_done_callback(lambda _: self.call_soon_threadsafe(self._count, -1))  # after the future's own callback
+        job.add_done_callback(lambda _: self._thread_is_done())  # after the future's own callback
         return future
 
     def await_from_thread(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -94,6 +95,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
         self.call_soon_threadsafe(start)
         return done.result()
+
+    def _thread_is_done(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has seen the result, and is closed already
+            self.call_soon_threadsafe(self._count, -1)
 
     def _count(self, change: int) -> None:
         self._virtual.at_work += change

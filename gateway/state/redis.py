@@ -205,10 +205,10 @@ class _Link:
             thread, self._thread = self._thread, None
             if thread is None:
                 return
-            with suppress(TimeoutError):
-                asyncio.run_coroutine_threadsafe(self._end(), self.loop).result(LAST_WORDS)
-            self.loop.call_soon_threadsafe(self.loop.stop)
-            thread.join(LAST_WORDS)
+            ended = asyncio.run_coroutine_threadsafe(self._end(), self.loop)
+            ended.add_done_callback(lambda _: self.loop.call_soon_threadsafe(self.loop.stop))
+            if thread is not threading.current_thread():  # it may be the last that let go of the server
+                thread.join(LAST_WORDS)
 
     async def evaluated(self, letter: _Letter) -> Any:
         """What the script returns. Raises as :meth:`Server.run` does."""

@@ -128,7 +128,11 @@ class RedisLedger:
         pairs = (await self._server.ask(("HGETALL", self._server.key("open"))))[0]
         opened = [*(pairs.items() if isinstance(pairs, dict) else zip(pairs[::2], pairs[1::2], strict=True))]
         if opened:
-            keys = [self._server.key("open"), self._server.key("workers"), *(self._entry_key(each) for each, _ in opened)]
+            keys = [
+                self._server.key("open"),
+                self._server.key("workers"),
+                *(self._entry_key(each) for each, _ in opened),
+            ]
             await self._server.run(MARK, keys, [word for pair in opened for word in pair])
 
     def _reservation(self, entry: Entry, charges: Sequence[Charge]) -> tuple[list[str], list[Word]]:

@@ -156,7 +156,7 @@ class _Writer:
         self._folder = path.with_name(f"{path.name}-workers")
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._late: list[_Job] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the collector of garbage may stop it at any point
         self._thread: threading.Thread | None = None
         self._connection: sqlite3.Connection | None = None
         self._presence: Presence | None = None
@@ -185,6 +185,7 @@ class _Writer:
             thread, self._thread = self._thread, None
             if thread is not None:
                 self._jobs.put(None)
+            if thread not in (None, threading.current_thread()):  # it may be the last that let go of the database
                 thread.join(LAST_WORDS)
 
     def drop(self) -> None:

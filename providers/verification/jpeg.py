@@ -31,7 +31,7 @@ _END: Final = b"\xff\xd9"
 _AHEAD: Final = b"\xff\x00" * 8
 """Eight bytes of ones, which no code word consists of: libjpeg reads up to 64 bits ahead of what it decodes.
 
-It makes two blocks at most of them, so a cut that takes no more than the last two blocks goes unnoticed.
+It makes a block or two of them, so a cut that takes no more than the last two blocks may go unnoticed.
 """
 
 _RESTART: Final = re.compile(rb"\xff[\xd0-\xd7]")

@@ -62,11 +62,8 @@ def mixed(outcomes: str, apart: float = 0.0) -> Breaker:
     """A breaker after these outcomes: ``+`` went well, a digit failed with that weight; *apart* seconds in between."""
     breaker = CLOSED
     for number, outcome in enumerate(outcomes):
-        now = NOW + number * apart
-        if outcome == "+":
-            breaker = succeeded(breaker, -1, now, now)
-        else:
-            breaker = failed(breaker, -1, now, now, int(outcome), EVEN)
+        now, weight = NOW + number * apart, int(outcome.replace("+", "0"))
+        breaker = failed(breaker, -1, now, now, weight, EVEN) if weight else succeeded(breaker, -1, now, now)
     return breaker
 
 
@@ -90,22 +87,14 @@ def test_what_began_before_the_window_does_not_count() -> None:
     assert mixed("+1+1+1+1", apart=WINDOW / 4).opened is None
 
 
-def test_an_attempt_counts_from_its_start() -> None:
-    """Four slow failures that began together with four successes are half of eight, though they end far later."""
-    breaker = CLOSED
+@pytest.mark.parametrize(("lasted", "opens"), [(5.0, True), (269.0, True), (331.0, False)])
+def test_an_attempt_counts_from_its_start(lasted: float, opens: bool) -> None:
+    """Eight calls that begin together, every other one to fail, are half of eight for as long as their start is recent."""
+    breaker, end = CLOSED, NOW + lasted
     for _ in range(4):
-        breaker = succeeded(breaker, -1, NOW, NOW + 5)
-    for _ in range(3):
-        breaker = failed(breaker, -1, NOW, NOW + 150, 1, EVEN)
-    late = failed(breaker, -1, NOW, NOW + 200, 1, EVEN)
-    assert status(late, NOW + 200) == "open"
-    too_late = failed(replaced_streak(breaker), -1, NOW, NOW + WINDOW + 31, 1, EVEN)
-    assert status(too_late, NOW + WINDOW + 31) == "closed"
-
-
-def replaced_streak(breaker: Breaker) -> Breaker:
-    """*breaker* with one success after its failures, so that the row alone opens nothing."""
-    return succeeded(breaker, -1, NOW, NOW)
+        breaker = succeeded(breaker, -1, NOW, end)
+        breaker = failed(breaker, -1, NOW, end, 1, EVEN)
+    assert (status(breaker, end) == "open") is opens
 
 
 # Calls that hang

@@ -55,5 +55,7 @@ def test_the_limit_stays_a_number_of_at_least_one(history: list[str]) -> None:
     limit = UNKNOWN
     for number, happened in enumerate(history):
         before = limit
-        limit = cut(limit, NOW + number, NOW + number) if happened == "throttled" else grown(limit, happened == "in use")
+        limit = (
+            cut(limit, NOW + number, NOW + number) if happened == "throttled" else grown(limit, happened == "in use")
+        )
         assert 1 <= limit.calls <= before.calls + 1

@@ -10,7 +10,7 @@ from gateway.cooldowns import Cause
 from gateway.credentials import Credentials
 from providers.outcome import OutcomeName
 from providers.provider import ProviderSettings
-from tests.gateway.upstreams import Scripted, two
+from tests.gateway.upstreams import Scripted, fails, relay, studio, two
 
 NOW = 50_000.0
 MODEL, OTHER = "painter", "sketcher"
@@ -117,3 +117,18 @@ def test_threads_that_meet_the_same_trouble_together_double_nothing() -> None:
     for thread in refused:
         thread.join()
     assert [credentials.pick(MODEL, NOW + after) for after in (899.0, 900.0)] == [1, 0]
+
+
+def test_a_request_that_is_answered_ends_the_doubling_of_the_key_it_used() -> None:
+    painters = studio(first=relay(keys=("key-1", "key-2")))
+
+    def emptied_at(now: float) -> list[str | None]:
+        """The keys that are used when the account of the first is found empty, and once it has rested for 15 minutes."""
+        painters.time.now, before = now, len(painters.calls)
+        painters.script("first", fails("balance"))
+        painters.draw()
+        painters.time.now = now + 902
+        painters.draw()
+        return [call.key for call in painters.calls[before:]]
+
+    assert [emptied_at(10_000.0 * time) for time in (1, 2)] == [["key-1", "key-2", "key-1"]] * 2

@@ -15,12 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway import NoLaneAvailable
 from gateway.clock import Clock
 from gateway.health import Standing, concurrency, has_room, shut
 from gateway.lanes import Lane
 from gateway.monitor import Entry, Monitor
 from providers.outcome import Billed, Outcome, OutcomeName
 from tests.gateway.lanes import FLASH, at
+from tests.gateway.upstreams import fails, relay, studio
 from tests.gateway.virtual_time import VirtualTime
 
 FREE = ("rate_limited", "quota_exhausted", "balance", "auth", "region", "model_gone", "overloaded", "transport")
@@ -239,7 +241,9 @@ def test_a_probe_gets_in_alone() -> None:
     door.run(job)
 
 
-@pytest.mark.parametrize(("outcome", "spread"), [("balance", True), ("auth", True), ("quota_exhausted", False), ("region", False)])
+@pytest.mark.parametrize(
+    ("outcome", "spread"), [("balance", True), ("auth", True), ("quota_exhausted", False), ("region", False)]
+)
 def test_what_befalls_the_account_befalls_its_other_lanes(outcome: OutcomeName, spread: bool) -> None:
     async def job() -> None:
         door.leave(await door.entered(flash), flash, outcome)
@@ -525,7 +529,11 @@ def test_nobody_waits_while_there_is_room_and_every_number_is_given_back_once(st
 
     async def step(name: str, number: int) -> None:
         nonlocal at_once
-        inside = [place for place, (_, task) in enumerate(tasks) if task.done() and place not in gone and not task.cancelled() and task.result() is not None]
+        inside = [
+            place
+            for place, (_, task) in enumerate(tasks)
+            if task.done() and place not in gone and not task.cancelled() and task.result() is not None
+        ]
         if name == "enter":
             tasks.append((lanes[number], asyncio.ensure_future(door.enter(lanes[number], 40.0))))
         elif name == "sleep":
@@ -576,3 +584,26 @@ def test_nobody_waits_while_there_is_room_and_every_number_is_given_back_once(st
 def test_a_limit_that_the_configuration_does_not_set_is_the_lanes_own() -> None:
     door = Door(FLASH, replace(FLASH, provider="other"), at_once=None)
     assert [each.limit for each in door.monitor.health()] == [concurrency(door.monitor.state(FLASH))] * 2
+
+
+# As a request meets it
+
+
+def test_a_request_whose_lanes_were_all_shut_while_it_waited_is_told_so_and_not_that_its_time_was_over() -> None:
+    async def job() -> None:
+        busy = [
+            asyncio.ensure_future(painters.gateway.generate("a", providers={"only": [name]}))
+            for name in ("first", "second")
+        ]
+        await asyncio.sleep(1.0)
+        with pytest.raises(NoLaneAvailable) as caught:
+            await painters.gateway.generate("b")
+        assert caught.value.retry_after == pytest.approx(900, abs=1)
+        assert painters.time.now == 1041.0
+        await asyncio.gather(*busy, return_exceptions=True)
+
+    one = {"max_concurrency": 1}
+    painters = studio(first=relay(**one), second=relay(**one))
+    painters.script("first", fails("balance", seconds=40.0))
+    painters.script("second", fails("balance", seconds=41.0))
+    painters.time.run(job)

@@ -16,6 +16,7 @@ import pytest
 from providers import transport
 from providers.exchange import Exchange
 from providers.extraction import Limits
+from providers.http11 import Http11Transport
 from providers.outcome import Outcome
 from providers.provider import Provider
 from providers.transport import MAX_ERROR_BODY, AnswerRefusedError, RecordingTransport, http_client, recording
@@ -237,13 +238,13 @@ class TestAfterTheRequestIsSent:
         self, kind: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked: list[float | None] = []
-        handle = httpx2.AsyncHTTPTransport.handle_async_request
+        handle = Http11Transport.handle_async_request
 
-        async def noting(self: httpx2.AsyncHTTPTransport, request: httpx2.Request) -> httpx2.Response:
+        async def noting(self: Http11Transport, request: httpx2.Request) -> httpx2.Response:
             asked.append(request.extensions["timeout"]["read"])
             return await handle(self, request)
 
-        monkeypatch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", noting)
+        monkeypatch.setattr(Http11Transport, "handle_async_request", noting)
         assert played(kind, answering(answer(BODY[kind])), drawing(timeout=90))[0].name == "ok"
         assert asked == [90]
 

@@ -10,10 +10,10 @@ from typing import Any
 import google.auth.credentials
 import httpx2
 import pytest
-import respx
 
 from providers.exchange import Exchange
 from providers.google import GoogleProvider, VertexProvider, vertex_url
+from providers.http11 import Http11Transport
 from providers.openai_compatible import OpenAICompatibleProvider
 from providers.outcome import Outcome
 from providers.provider import Provider, ProviderSettings
@@ -45,11 +45,17 @@ def ask(make: Callable[[], Provider], request: UpstreamRequest = REQUEST) -> tup
         finally:
             await provider.aclose()
 
-    with respx.mock(assert_all_called=False) as network:
-        network.route().mock(return_value=httpx2.Response(503, json={"error": {"code": 503, "status": "UNAVAILABLE"}}))
+    async def refuse(_: Http11Transport, request: httpx2.Request) -> httpx2.Response:
+        await request.aread()
+        left.append(request)
+        return httpx2.Response(503, json={"error": {"code": 503, "status": "UNAVAILABLE"}})
+
+    left: list[httpx2.Request] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Http11Transport, "handle_async_request", refuse)
         outcome = asyncio.run(main())
-        assert len(network.calls) == 1
-        return outcome, network.calls[0].request
+    (request,) = left
+    return outcome, request
 
 
 def settings(kind: str, **more: Any) -> ProviderSettings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 
@@ -129,7 +130,9 @@ def test_a_soft_budget_warns_and_lets_through(place: Place) -> None:
         ledger = place.ledger(a_day("0.15", mode="soft"))
         assert (await ledger.reserve(entry("0.10"))).warnings == ()
         (warning,) = (await ledger.reserve(entry("0.10"))).warnings
-        assert warning == "the budget of $0.15 per day is exceeded: $0.2 is spent or reserved until 2026-10-02 00:00 UTC"
+        assert (
+            warning == "the budget of $0.15 per day is exceeded: $0.2 is spent or reserved until 2026-10-02 00:00 UTC"
+        )
 
     place.run(main)
 
@@ -218,11 +221,11 @@ def test_a_counter_is_the_sum_of_what_its_entries_count_for(place: Place, steps:
             if step == "settle" and number in bookings:
                 paid(ledger, bookings[number], f"{micro / 1_000_000:.6f}")
             elif step == "reserve":
-                wanted = entry(f"{micro / 1_000_000:.6f}", request_id=run, number=number, tags=dict([budget.tag or ("", "")]))
-                try:
+                wanted = entry(
+                    f"{micro / 1_000_000:.6f}", request_id=run, number=number, tags=dict([budget.tag or ("", "")])
+                )
+                with suppress(BudgetExceeded):
                     bookings.setdefault(number, await ledger.reserve(wanted))
-                except BudgetExceeded:
-                    pass
         await place.states[-1].engine.flush()
         ours: list[Entry] = [each for each in await ledger.entries() if each.request_id == run]
         assert {each.number for each in ours} == set(bookings)

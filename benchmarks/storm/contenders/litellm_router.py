@@ -1,8 +1,8 @@
 """LiteLLM's Router: one group of deployments with ``order``, cheapest first, so that cooldowns apply to each of them.
 
 A failed order falls back to the next one by itself; retries stay at 0 because they would ask the same deployment again.
-Of the cooldowns tried (allowed_fails 0, 1, 3 and unset; 15, 30, 60, 120 s and unset) this pair delivers most. An attempt may
-last half as long as its caller waits.
+Of the cooldowns tried (``allowed_fails`` 0, 1, 3 and unset; 15 to 120 s and unset) one failure and 30 s did best. An attempt
+may last half as long as its caller waits.
 
 Gemini and OpenRouter are asked for images by a blocking client in worker threads, whatever the caller awaits. Here that
 client's bytes go through the event loop, so that it lives in virtual time as well, and threads are never short.
@@ -67,7 +67,7 @@ class Contestant:
             model_list=deployments,
             num_retries=0,
             max_fallbacks=len(LANES),
-            allowed_fails=3,
+            allowed_fails=1,
             cooldown_time=30,
         )
 
