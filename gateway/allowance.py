@@ -16,16 +16,25 @@ TRICKLE: Final = Decimal("0.05")
 FREE_RETRY: Final = Decimal("0.10")
 """The share of its price that a retry on the same lane draws although the failure before it was free."""
 
+FADING: Final = 600.0
+"""Seconds in which half of what was earned beyond the capacity fades. So retries may cost a tenth of what the last quarter
+of an hour did, however much that was: with a fixed dollar, a busy gateway would turn callers away after a dozen calls lost
+to a lane that hangs (docs/storm.md, scene "all-but-one")."""
+
 _MINUTE: Final = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
-    """*left* USD at *updated*, of at most *capacity*; *trickle* USD flow back each minute."""
+    """*left* USD at *updated*, of at most *capacity*; *trickle* USD flow back each minute.
+
+    What is earned beyond the capacity is *extra*: it is spent first, and what is not spent fades.
+    """
 
     capacity: Decimal
     left: Decimal
     trickle: Decimal = Decimal(0)
+    extra: Decimal = Decimal(0)
     updated: float = 0.0
 
 
@@ -41,16 +50,30 @@ def for_hedges(capacity: Decimal) -> Allowance:
 
 def available(allowance: Allowance, now: float) -> Decimal:
     """USD that may be spent at *now*."""
-    minutes = Decimal(max(0.0, now - allowance.updated)) / _MINUTE
-    return min(allowance.capacity, allowance.left + minutes * allowance.trickle)
+    aged = _aged(allowance, now)
+    return aged.left + aged.extra
 
 
 def earned(allowance: Allowance, usd: Decimal, now: float) -> Allowance:
-    """The bucket with *usd* more, as far as it holds that."""
-    return replace(allowance, left=min(allowance.capacity, available(allowance, now) + usd), updated=now)
+    """The bucket with *usd* more. One without any capacity holds nothing."""
+    aged = _aged(allowance, now)
+    if not aged.capacity:
+        return aged
+    left = min(aged.capacity, aged.left + usd)
+    return replace(aged, left=left, extra=aged.extra + aged.left + usd - left)
 
 
 def drawn(allowance: Allowance, usd: Decimal, now: float) -> Allowance | None:
     """The bucket without *usd*, or None if it does not hold that much."""
-    left = available(allowance, now) - usd
-    return replace(allowance, left=left, updated=now) if left >= 0 else None
+    aged = _aged(allowance, now)
+    if usd > aged.left + aged.extra:
+        return None
+    extra = max(Decimal(0), aged.extra - usd)
+    return replace(aged, extra=extra, left=aged.left - (usd - (aged.extra - extra)))
+
+
+def _aged(allowance: Allowance, now: float) -> Allowance:
+    seconds = max(0.0, now - allowance.updated)
+    left = allowance.left + Decimal(seconds) / _MINUTE * allowance.trickle
+    extra = allowance.extra * Decimal(0.5 ** (seconds / FADING)) if allowance.extra else allowance.extra
+    return replace(allowance, left=min(allowance.capacity, left), extra=extra, updated=now)

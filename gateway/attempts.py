@@ -23,7 +23,7 @@ from gateway.result import Attempt
 from gateway.saving import Destination
 from providers.exchange import Exchange
 from providers.images import ReferenceImage
-from providers.outcome import Billed, Outcome
+from providers.outcome import Billed, Outcome, OutcomeName
 from providers.request import UpstreamRequest
 from providers.sanitise import sanitise, without_quotes
 from providers.sizes import Size
@@ -63,9 +63,10 @@ class Order:
 class Tried:
     """One attempt with all that came of it; *outcome* changes once, when its images are saved.
 
-    *another_key*: its key was refused, and the provider has another to use.
+    It was the *ordinal*-th to begin. *another_key*: its key was refused, and the provider has another to use.
     """
 
+    ordinal: int
     step: Step
     attempt: Attempt
     outcome: Outcome
@@ -84,24 +85,33 @@ class Tried:
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """A call under way, the *ordinal*-th of its order, let in with *number*. No *outcome* at the end: it was cancelled."""
+    """A call under way, the *ordinal*-th of its order, let in with *number*.
+
+    *slow*: another lane has begun meanwhile, *hedged* if that is paid for from the allowance for hedges. No *outcome* at
+    the end means that it was cancelled. *ended* is set when nothing more will come of it.
+    """
 
     number: int
     ordinal: int
     entry: Entry
     started: float
+    slow: bool = False
+    hedged: bool = False
     exchange: Exchange = field(default_factory=Exchange)
     key: int | None = None
     outcome: Outcome | None = None
+    ended: anyio.Event = field(default_factory=anyio.Event)
 
-    def ended(self) -> Outcome:
-        """What came of it."""
-        return self.outcome or Outcome(name="cancelled", billed="maybe" if self.exchange.sent else "no")
+    def result(self, seconds: float) -> Outcome:
+        """What came of it after so many *seconds*. Cancelled when it had been slow for long, it ran out of time."""
+        return self.outcome or (self.out_of_time(seconds) if self.slow else self._cut_off("cancelled", ""))
 
-    def out_of_time(self) -> Outcome:
+    def out_of_time(self, seconds: float) -> Outcome:
         """What it is when its time is over."""
-        billed: Billed = "maybe" if self.exchange.sent else "no"
-        return Outcome(name="timeout", billed=billed, detail=f"no answer within {self.entry.lease:.0f} s")
+        return self._cut_off("timeout", f"no answer within {seconds:.0f} s")
+
+    def _cut_off(self, name: OutcomeName, detail: str) -> Outcome:
+        return Outcome(name=name, billed="maybe" if self.exchange.sent else "no", detail=detail)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +130,7 @@ class Desk:
             self.emit(_started(self.order, call))
             with anyio.move_on_after(call.entry.lease):
                 await self._ask(call)
-            call.outcome = call.outcome or call.out_of_time()
+            call.outcome = call.outcome or call.out_of_time(call.entry.lease)
         finally:  # no await in here: a second cancellation would interrupt it
             tried = self._judged(call)
             book.append(tried)
@@ -140,7 +150,8 @@ class Desk:
             call.outcome = Outcome(name="bad_response", billed=billed, detail=detail)
 
     def _judged(self, call: Call) -> Tried:
-        entry, outcome, verdict = call.entry, call.ended(), None
+        duration = self.clock.monotonic() - call.started
+        entry, outcome, verdict = call.entry, call.result(duration), None
         name = outcome.name
         if name == "ok" and not outcome.images:
             name = "no_image"
@@ -153,12 +164,12 @@ class Desk:
             outcome=name,
             billed=outcome.billed,
             cost=money.cost_of(entry.lane, entry.size, outcome, entry.images),
-            duration=self.clock.monotonic() - call.started,
+            duration=duration,
             retry_after=outcome.retry_after,
             detail=_detail(outcome, verdict, self.order.request.prompt),
         )
         return Tried(
-            step=Step(entry.lane, entry.size), attempt=attempt, outcome=outcome, verdict=verdict,
+            ordinal=call.ordinal, step=Step(entry.lane, entry.size), attempt=attempt, outcome=outcome, verdict=verdict,
             another_key=self._rested_key(call, outcome),
         )  # fmt: skip
 
@@ -175,6 +186,9 @@ class Desk:
 
     def _written_down(self, call: Call, tried: Tried) -> None:
         attempt = tried.attempt
+        if call.key is not None and tried.outcome.name == "ok":
+            lane = call.entry.lane
+            self.credentials[lane.provider].worked(call.key, lane.model, call.started)
         # What one key meets while another works is not the lane's fault.
         telling = call.key is not None and not tried.another_key
         self.monitor.ended(call.number, call.entry, attempt.outcome, tried.outcome, attempt.duration, telling)

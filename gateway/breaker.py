@@ -104,7 +104,8 @@ def noticed(breaker: Breaker, calls: Iterable[Underway], now: float, luck: float
     needed = math.ceil((OPEN_AT - breaker.streak) / OVERDUE_WEIGHT)
     if not overdue or len(overdue) < needed:
         return breaker
-    return _opened(replace(breaker, paid=True), overdue[max(needed, 1) - 1], luck)
+    at = max(overdue[max(needed, 1) - 1], breaker.calm)  # not before the last failure, which counts with them
+    return _opened(replace(breaker, paid=True), at, luck)
 
 
 def began(breaker: Breaker, call: int, now: float, lease: float) -> Breaker:

@@ -7,17 +7,19 @@ request's limits of time, money and calls.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final, Literal
 
 import anyio
+from anyio.abc import TaskGroup
 
 from gateway import money
 from gateway.allowance import FREE_RETRY
 from gateway.attempts import Call, Desk, Order, Step, Tried
-from gateway.health import patience, tail_seconds, typical_seconds
+from gateway.health import is_proven, patience, tail_seconds, typical_seconds
+from gateway.lanes import Lane
 from gateway.monitor import Entry
 from gateway.ranking import DELAY_PRICE
 from gateway.result import Attempt
@@ -55,6 +57,7 @@ class Walk:
     """
 
     desk: Desk
+    _group: TaskGroup = field(init=False)
     tried: list[Tried] = field(default_factory=list)
     delivered: list[Tried] = field(default_factory=list)
     out_of_time: bool = False
@@ -63,7 +66,9 @@ class Walk:
     unsaved: OSError | None = None
     _committed: Decimal = Decimal(0)
     _calls: int = 0
-    _behind: list[Tried] = field(default_factory=list)
+    _under_way: list[Call] = field(default_factory=list)
+    _after_paid: bool = False
+    _after_lane: Lane | None = None
     _left: set[str] = field(default_factory=set)
     _done: set[int] = field(default_factory=set)
     _waited: bool = False
@@ -86,14 +91,22 @@ class Walk:
 
     async def run(self) -> None:
         """Try step after step; what was kept for want of better makes up for what is missing."""
-        crowded = [number for number in range(len(self.order.steps)) if await self._passed_over(number)]
-        for number in crowded:  # nothing else came of it: now there is time to wait for room
-            if self._may_go(number) and not await self._step(number, self._time_to_spare(self.order.steps[number])):
-                self.out_of_time = True
-        await self._retry()
+        async with anyio.create_task_group() as group:
+            self._group = group
+            await self._walk()
         for tried in sorted((each for each in self.tried if each.is_judged("keep")), key=_pixels, reverse=True):
             if self.missing:
                 await self._deliver(tried)
+
+    async def _walk(self) -> None:
+        crowded = [number for number in range(len(self.order.steps)) if await self._passed_over(number)]
+        for number in crowded:  # nothing else came of it: now there is time to wait for room
+            step = self.order.steps[number]
+            if self._may_go(number) and not await self._step(number, self._time_to_spare(step)):
+                self.out_of_time |= self._refusal(step) is None
+        for call in tuple(self._under_way):
+            await call.ended.wait()
+        await self._retry()
 
     async def _passed_over(self, number: int) -> bool:
         """Try a step; whether it was left for later because its lane had no room."""
@@ -149,20 +162,23 @@ class Walk:
         """Seconds that are left beyond what a call usually takes."""
         return self._time_left() - self._typical(step)
 
-    def _time_for(self, number: int) -> float:
-        """Seconds for an attempt at step *number*: all that is left, less what another lane would need, if that suffices.
+    def _lease(self, step: Step) -> float:
+        """Seconds a call may last at most."""
+        return min(self._time_left(), step.lane.timeout or math.inf)
 
-        While another lane could take over, a call that is overdue is given up: it most likely hangs.
+    def _overdue(self, number: int) -> float | None:
+        """Seconds after which another lane is to take over from a call of step *number* begun now, None if there is none.
+
+        That is when the call most likely hangs, or when the time that another lane usually needs begins to run out.
         """
-        step, left = self.order.steps[number], self._time_left()
+        step = self.order.steps[number]
         later = range(number + 1, len(self.order.steps))
         others = [each for each in later if self.order.steps[each].lane is not step.lane and self._may_go(each)]
-        cap = step.lane.timeout or math.inf
         if not others:
-            return min(left, cap)
-        spare = left - min(self._typical(self.order.steps[each]) for each in others)
-        overdue = patience(self.desk.monitor.state(step.lane), step.lane, step.size)
-        return min(spare if spare >= self._typical(step) else left, overdue, cap)
+            return None
+        spare = self._time_left() - min(self._typical(self.order.steps[each]) for each in others)
+        hanging = patience(self.desk.monitor.state(step.lane), step.lane, step.size)
+        return min(hanging, spare) if spare >= self._typical(step) else None
 
     def _patience(self, number: int) -> float:
         """Seconds to wait for room: as long as waiting costs less than the next lane, by the price of delay."""
@@ -186,38 +202,38 @@ class Walk:
         return other.lane is not step.lane and other.size == step.size
 
     def _dues(self, step: Step, images: int) -> Decimal:
-        """USD that a call draws on the allowance for retries, by the failures it follows.
+        """USD that a call draws on the allowance for retries.
 
-        The full price where one of them may have been billed; a share of it for another try on a lane that failed for
-        free; nothing for another lane after a free failure.
+        The full price after a call that may be billed, unless the lane has just been seen to work: then the second price
+        buys an image for certain. A share of it in that case, and for another try on a lane that failed for free.
+        Nothing for another lane after a free failure.
         """
-        if any(not tried.free for tried in self._behind):
+        now = self.desk.clock.monotonic()
+        if self._after_paid and not is_proven(self.desk.monitor.state(step.lane), now):
             return step.price * images
-        again = any(tried.step.lane is step.lane for tried in self._behind)
-        return step.price * images * FREE_RETRY if again else Decimal(0)
+        cheaply = self._after_paid or step.lane is self._after_lane
+        return step.price * images * FREE_RETRY if cheaply else Decimal(0)
 
     # One step
 
     async def _step(self, number: int, waiting: float) -> bool:
         """Make the calls of one step, side by side where several images are missing, and draw the consequences.
 
-        Returns whether calls were made: there may be no room on the lane within *waiting* seconds.
+        Returns whether calls were made: there may be no room on the lane within *waiting* seconds. It returns when the
+        calls have ended, or when they are so slow that another lane is to begin; then they go on beside it.
         """
+        made: list[Call] = []
         shares = self._shares(self.order.steps[number])
-        before = len(self.tried)
-        if len(shares) == 1 and self._could_hedge(number):
-            await self._raced(number, shares[0], waiting)
-        elif len(shares) == 1:
-            await self._call(number, shares[0], waiting)
+        if len(shares) == 1:
+            await self._share(number, shares[0], waiting, made)
         else:
             async with anyio.create_task_group() as group:
                 for share in shares:
-                    group.start_soon(self._call, number, share, waiting)
-        results = self.tried[before:]
-        if results:
+                    group.start_soon(self._share, number, share, waiting, made)
+        if made:
             self._done.add(number)
-            await self._consider(results)
-        return bool(results)
+            await self._consider(made)
+        return bool(made)
 
     def _shares(self, step: Step) -> list[int]:
         """How many images each call of a step asks for, as far as calls and money go; at least one call."""
@@ -226,84 +242,90 @@ class Walk:
             images = min(images, math.floor((limit - self.spent - self._committed) / step.price))
         return [min(each, images - start) for start in range(0, images, each)][: self._calls_left()]
 
-    async def _call(self, number: int, images: int, waiting: float, let_in: Callable[[], None] = lambda: None) -> None:
-        """Make one call when there is room, and deliver what is good. *let_in* is told when it begins."""
-        step, monitor = self.order.steps[number], self.desk.monitor
-        dues = self._dues(step, images)
+    async def _share(self, number: int, images: int, waiting: float, made: list[Call]) -> None:
+        """Begin one call when there is room, and wait until it has ended or is too slow to be waited for."""
+        call = await self._let_in(self.order.steps[number], images, waiting)
+        if call is not None:
+            made.append(call)
+            self._group.start_soon(self._carry_out, call)
+            call.slow = not await self._ended_in_time(call, number)
+
+    async def _let_in(self, step: Step, images: int, waiting: float) -> Call | None:
+        """A call that may be made, or None if the allowance for retries is used up, or there was no room in time."""
+        monitor, dues = self.desk.monitor, self._dues(step, images)
         if dues and not monitor.may_retry(dues):
             self.out_of_allowance = self._stopped = True
-            return
-        entry = Entry(lane=step.lane, size=step.size, images=images, lease=self._time_for(number))
-        call = monitor.admitted_as_last(entry) if self.order.last_resort else await monitor.admitted(entry, waiting)
-        if call is None:
-            monitor.give_back(dues)
-            return
-        let_in()
-        entry = replace(entry, lease=self._time_for(number))  # waiting has taken some of it
+            return None
+        entry = Entry(lane=step.lane, size=step.size, images=images, lease=self._lease(step))
+        door = None
+        try:
+            door = monitor.admitted_as_last(entry) if self.order.last_resort else await monitor.admitted(entry, waiting)
+        finally:  # cancelled while waiting, too
+            if door is None:
+                monitor.give_back(dues)
+        if door is None:
+            return None
         self._calls += 1
         self._committed += step.price * images
+        entry = replace(entry, lease=self._lease(step))  # waiting has taken some of it
+        call = Call(door, self._calls, entry, self.desk.clock.monotonic())
+        self._under_way.append(call)
+        return call
+
+    async def _carry_out(self, call: Call) -> None:
+        """Make the call, and deliver what is good; calls that are still under way then are of no more use."""
         first = not self.tried
         try:
-            tried = await self.desk.attempt(Call(call, self._calls, entry, self.desk.clock.monotonic()), self.tried)
+            tried = await self.desk.attempt(call, self.tried)
+            self._note(tried)
+            if tried.is_judged("accept") and self.missing:
+                if first and tried.attempt.cost is not None:
+                    self.desk.monitor.earn(tried.attempt.cost.usd)
+                await self._deliver(tried)
         finally:
-            self._committed -= step.price * images
-        if tried.is_judged("accept") and self.missing:
-            if first and tried.attempt.cost is not None:
-                monitor.earn(tried.attempt.cost.usd)
-            await self._deliver(tried)
+            self._under_way.remove(call)
+            self._committed -= money.price(call.entry.lane, call.entry.size) * call.entry.images
+            call.ended.set()
+        if not self.missing and self._under_way:
+            self._group.cancel_scope.cancel()
 
-    def _could_hedge(self, number: int) -> bool:
-        other = self._beside(number)
-        return other is not None and self.desk.monitor.put_by_so_far() >= self.order.steps[other].price
+    async def _ended_in_time(self, call: Call, number: int) -> bool:
+        """Wait for the call; whether it ended before it was time for another lane to begin.
 
-    async def _raced(self, number: int, images: int, waiting: float) -> None:
-        """Make one call, and if it is slow beyond measure, one on another lane beside it: the first good image wins."""
-        begun, ended = anyio.Event(), anyio.Event()
-        async with anyio.create_task_group() as group:
-
-            async def first() -> None:
-                await self._call(number, images, waiting, begun.set)
-                begun.set()
-                ended.set()
-                if not self.missing:
-                    group.cancel_scope.cancel()
-
-            async def second() -> None:
-                other = await self._hedge_after(number, images, begun, ended)
-                if other is not None:
-                    self._done.add(other)
-                    await self._call(other, images, self._patience(other))
-                    if not self.missing:
-                        group.cancel_scope.cancel()
-
-            group.start_soon(first)
-            group.start_soon(second)
-
-    async def _hedge_after(self, number: int, images: int, begun: anyio.Event, ended: anyio.Event) -> int | None:
-        """The step to start beside *number* once that is slow, or None if it ended in time or there is nothing for it."""
-        await begun.wait()
+        A call that hangs is not waited for, at the expense of the allowance for retries. One that is slow beyond measure
+        gets company sooner, as far as the allowance for hedges goes.
+        """
+        overdue = self._overdue(number)
+        if overdue is None:
+            await call.ended.wait()
+            return True
         step = self.order.steps[number]
         soft = max(SOFT_TIMEOUT, tail_seconds(self.desk.monitor.state(step.lane), step.lane, step.size))
-        with anyio.move_on_after(soft):
-            await ended.wait()
-        if ended.is_set():
-            return None
+        if soft < overdue and not await _is_set(call.ended, soft):
+            call.hedged = self._may_hedge(number, call.entry.images)
+            if call.hedged:
+                return False
+            overdue -= soft
+        return await _is_set(call.ended, overdue)
+
+    def _may_hedge(self, number: int, images: int) -> bool:
         other = self._beside(number)
-        if other is None or not self.desk.monitor.may_hedge(self.order.steps[other].price * images):
-            return None
-        return other
+        return other is not None and self.desk.monitor.may_hedge(self.order.steps[other].price * images)
 
     # What it means
 
-    async def _consider(self, results: Sequence[Tried]) -> None:
-        """What the results of a step mean for the rest of the walk."""
-        failed = [tried for tried in results if tried.attempt.outcome not in ("ok", "cancelled")]
-        for tried in failed:
-            self._note(tried)
-        if not self.missing or self._stopped or len(failed) < len(results):
+    async def _consider(self, made: Sequence[Call]) -> None:
+        """What the calls of a step mean for the rest of the walk; those that are too slow count as failed so far."""
+        slow = [call for call in made if call.slow and not call.ended.is_set()]
+        ordinals = {call.ordinal for call in made}
+        ended = [tried for tried in self.tried if tried.ordinal in ordinals]
+        failed = [tried for tried in ended if tried.attempt.outcome != "ok"]
+        if not self.missing or self._stopped or len(failed) < len(ended):
             return
-        self._behind = failed
-        await self._again(next((tried for tried in failed if tried.another_key), failed[-1]))
+        self._after_paid = any(not tried.free for tried in failed) or any(not call.hedged for call in slow)
+        self._after_lane = made[0].entry.lane
+        if failed and not slow:
+            await self._again(next((tried for tried in failed if tried.another_key), failed[-1]))
 
     def _note(self, tried: Tried) -> None:
         """What one failure rules out."""
@@ -325,7 +347,7 @@ class Walk:
         """Ask the same lane once more after that failure where it helps: another key is left, or a short wait."""
         step = failed.step
         if failed.another_key:
-            self._behind = []  # a key was refused, not the request
+            self._after_lane = None  # a key was refused, not the request
         elif not await self._waited_out(failed.attempt):
             return
         lack = self._lack(step)
@@ -361,7 +383,7 @@ class Walk:
             return
         await self.desk.clock.sleep(RETRY_PAUSE * self.desk.monitor.luck())
         self._left.discard(step.lane.name)
-        self._behind = [tried for tried in self.tried if _place(tried.step) == _place(step)][-1:]
+        self._after_paid, self._after_lane = False, step.lane
         if self._lack(step) is None and self._refusal(step) is None:
             await self._step(number, self._time_to_spare(step))
 
@@ -387,11 +409,19 @@ class Walk:
         if self.order.destination is None:
             return
         try:
-            parts = await self.order.destination.take(tried.outcome.parts)
+            with anyio.CancelScope(shield=True):  # it is paid for
+                parts = await self.order.destination.take(tried.outcome.parts)
         except OSError as error:
             self.unsaved, self._stopped = error, True
         else:
             tried.outcome = replace(tried.outcome, parts=parts)
+
+
+async def _is_set(event: anyio.Event, seconds: float) -> bool:
+    """Whether the event is set within so many seconds."""
+    with anyio.move_on_after(seconds):
+        await event.wait()
+    return event.is_set()
 
 
 def _place(step: Step) -> tuple[str, str]:

@@ -157,7 +157,7 @@ def _telling(excluded: Sequence[Exclusion]) -> list[Exclusion]:
 
 
 def _attempts(walk: Walk) -> tuple[Attempt, ...]:
-    return tuple(tried.attempt for tried in walk.tried)
+    return tuple(tried.attempt for tried in sorted(walk.tried, key=lambda tried: tried.ordinal))
 
 
 def _cost(chosen: Sequence[Tried]) -> Cost:

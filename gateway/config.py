@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway import catalogue, document, secrets
+from gateway.budgets import Budget
 from gateway.complaints import Complaints
 from gateway.document import Document
 from gateway.lanes import Lane
@@ -81,7 +82,8 @@ class Config:
 
     *egress_country* is where calls leave from (ISO 3166-1 alpha-2, None: unknown). *deadlines* is seconds for a whole
     request by size. *models* are the canonical ids a request without a model may get, None for any. *record_prompts*:
-    listeners and traces are told the prompts. *source* is the path of the file, ``"environment"`` or ``"mapping"``.
+    listeners, traces and the ledger are told the prompts. *blobs* is the folder for images that are kept, None: the state's
+    own. *source* is the path of the file, ``"environment"`` or ``"mapping"``.
     """
 
     egress_country: str | None
@@ -95,6 +97,8 @@ class Config:
     warnings: tuple[str, ...]
     source: str
     record_prompts: bool = False
+    budgets: tuple[Budget, ...] = ()
+    blobs: Path | None = None
 
 
 def load(
@@ -170,6 +174,8 @@ def _built(settings: Settings, found: Document, environ: Mapping[str, str]) -> C
             entries[name] = _entry(name, table, found, environ)
         with complaints.gathering():
             lanes += catalogue.lanes_for(name, table, found.where)
+    with complaints.gathering():
+        budgets = _budgets(settings, found)
     complaints.told()
     return Config(
         egress_country=settings.gateway.egress_country,
@@ -183,7 +189,31 @@ def _built(settings: Settings, found: Document, environ: Mapping[str, str]) -> C
         warnings=tuple(_warnings(settings, found)),
         source=found.source,
         record_prompts=settings.gateway.record_prompts,
+        budgets=budgets,
+        blobs=found.folder / settings.gateway.blobs if settings.gateway.blobs else None,
     )
+
+
+def _budgets(settings: Settings, found: Document) -> tuple[Budget, ...]:
+    """The budgets; the providers they name must be there."""
+    complaints = Complaints(
+        f"{found.where('budgets', number, 'provider')}: expected a provider that is configured; "
+        f"the nearest is {difflib.get_close_matches(table.provider, settings.providers, 1, 0)[0]}"
+        for number, table in enumerate(settings.budgets)
+        if table.provider is not None and table.provider not in settings.providers
+    )
+    complaints.told()
+    return tuple(
+        Budget(
+            usd=table.usd, per=table.per, mode=table.mode, provider=table.provider, tag=_tag(table.tag), zone=table.zone
+        )
+        for table in settings.budgets
+    )  # fmt: skip
+
+
+def _tag(text: str | None) -> tuple[str, str] | None:
+    name, _, value = (text or "").partition("=")
+    return (name, value) if text else None
 
 
 def _entry(name: str, table: ProviderTable, found: Document, environ: Mapping[str, str]) -> ProviderEntry:

@@ -134,7 +134,7 @@ def rested(lane: Lane, state: LaneState, sizes: Sequence[Size], now: float) -> t
 def resting(lane: Lane, state: LaneState, sizes: Sequence[Size], now: float) -> Exclusion:
     """That *lane* rests at every one of *sizes*."""
     seconds = min(size_shut(state, size, now) or 0.0 for size in sizes)
-    detail = f"no image, or a wrong one, too often at {' and '.join(sizes)}: again in {seconds:.0f} s"
+    detail = f"failed too often at {' and '.join(sizes)}: again in {seconds:.0f} s"
     return Exclusion(lane=lane.name, reason="cooling_down", detail=detail, retry_after=seconds)
 
 

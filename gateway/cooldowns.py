@@ -25,9 +25,11 @@ SIZE_OUTCOMES: Final = frozenset({"no_image", "wrong_size"})
 """Outcomes that count against a lane at one size alone."""
 SIZE_ANSWERS: Final = 10
 SIZE_FAILURES: Final = 3
-SIZE_FIRST: Final = 600.0
-SIZE_CAP: Final = 7200.0
-"""So many failures among the last answers at a size rest it: seconds the first time, and at most after doubling."""
+"""So many failures among the last answers at a size rest it."""
+OF_THE_MODEL: Final = (600.0, 7200.0)
+OF_THE_SERVER: Final = (30.0, 600.0)
+"""Seconds that a size rests the first time, and at most after doubling: where answers were no image or a wrong one, and
+where the server failed at this size while it served another."""
 
 _LENGTHS: Final[Mapping[OutcomeName, tuple[float, float]]] = {
     "rate_limited": (20.0, 60.0),
@@ -103,15 +105,19 @@ def _seconds(cause: Cause, streak: int) -> float:
     return seconds * (1 + JITTER * cause.luck) if cause.outcome in _SPREAD else seconds
 
 
-def answered(before: Answers, good: bool, now: float) -> Answers:
-    """What is known of a size after one more answer. While it rests, calls from before the rest say nothing new."""
+def answered(before: Answers, good: bool, now: float, lengths: tuple[float, float] = OF_THE_MODEL) -> Answers:
+    """What is known of a size after one more answer, which rests it for one of *lengths* (seconds: first, at most).
+
+    While it rests, calls from before the rest say nothing new.
+    """
     if before.until > now:
         return before
     answers = (*before.good, good)[-SIZE_ANSWERS:]
     if answers.count(False) < SIZE_FAILURES:
         proven = len(answers) == SIZE_ANSWERS and all(answers)
         return Answers(good=answers, until=before.until, streak=0 if proven else before.streak)
-    seconds = min(SIZE_CAP, SIZE_FIRST * 2.0 ** min(before.streak, _DOUBLINGS))
+    first, cap = lengths
+    seconds = min(cap, first * 2.0 ** min(before.streak, _DOUBLINGS))
     return Answers(until=now + seconds, streak=before.streak + 1)
 
 

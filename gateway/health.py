@@ -41,10 +41,13 @@ SLOWNESS_STEP: Final = 0.1
 send traffic to dearer lanes for nothing (docs/storm.md, scene "calm")."""
 DEFAULT_SECONDS: Final = 10.0
 """Seconds a call takes where nobody has said anything."""
+PROVEN: Final = 60.0
+"""Seconds for which a delivery proves that a lane works."""
 LAST_LANE_PACE: Final = 10.0
 """Seconds between calls to the only lane that could serve, while its breaker is open."""
 
 _WEIGHT: Final[Mapping[OutcomeName, int]] = {"transport": 1, "overloaded": 1, "timeout": 2, "bad_response": 2}
+_OF_THE_SERVER: Final = frozenset({"overloaded", "timeout", "bad_response"})
 _TELLS_NOTHING: Final = frozenset({"cancelled", "invalid", "blocked"})
 _THROTTLES: Final = frozenset({"rate_limited", "timeout", "overloaded"})
 
@@ -95,9 +98,9 @@ class LaneState:
     """What is remembered of a lane.
 
     *successes*, *failures* and *billed_failures* are decayed counts as of *updated*. *durations* are seconds of the last
-    successful calls by size, *typical* their medians, once there are enough. *slowness* is a moving average of durations
-    over the typical one, as of *slowed*. *cooldowns* are by
-    the outcome that caused them, *answers* by size, *calls* those under way by number.
+    successful calls by size, *typical* their medians, once there are enough, *delivered* when the last one ended.
+    *slowness* is a moving average of durations over the typical one, as of *slowed*. *cooldowns* are by the outcome that
+    caused them, *answers* by size, *calls* those under way by number.
     """
 
     successes: float = 0.0
@@ -106,6 +109,7 @@ class LaneState:
     updated: float = 0.0
     durations: Mapping[Size, tuple[float, ...]] = field(default_factory=dict)
     typical: Mapping[Size, float] = field(default_factory=dict)
+    delivered: Mapping[Size, float] = field(default_factory=dict)
     slowness: float = 1.0
     slowed: float = -math.inf
     breaker: Breaker = CLOSED
@@ -190,6 +194,17 @@ def is_resting(state: LaneState, now: float) -> bool:
 def is_probing(state: LaneState, now: float) -> bool:
     """Whether the next call would be the breaker's probe."""
     return breaker.status(_noticed(state, now, 0.5).breaker, now) == "half_open"
+
+
+def is_proven(state: LaneState, now: float) -> bool:
+    """Whether the lane has delivered a moment ago, and not failed since: another call will most likely deliver too."""
+    last = max(state.delivered.values(), default=-math.inf)
+    return now - last <= PROVEN and state.breaker.opened is None and state.breaker.streak == 0
+
+
+def forgiven(state: LaneState) -> LaneState:
+    """The state without its failures: an outage that is over says nothing about the calls after it."""
+    return replace(state, failures=0.0, billed_failures=0.0)
 
 
 def has_room(state: LaneState, now: float) -> bool:
@@ -279,13 +294,26 @@ def _after_end(state: LaneState, event: Event, now: float) -> LaneState:
     state = replace(state, calls={number: each for number, each in state.calls.items() if number != event.call})
     if event.outcome in _TELLS_NOTHING:
         return replace(state, breaker=breaker.freed(state.breaker, event.call))
-    state = _scored(_limited(state, event, start, in_use, now), event, now)
+    state = _limited(state, event, start, in_use, now)
+    if _lies_in_the_size(state, event, now):
+        before = state.answers.get(event.size, cooldowns.NO_ANSWERS)
+        after = cooldowns.answered(before, False, now, cooldowns.OF_THE_SERVER)
+        return replace(state, answers={**state.answers, event.size: after})
+    state = _scored(state, event, now)
     if event.outcome == "ok" or event.outcome in cooldowns.SIZE_OUTCOMES:
         return _after_answer(state, event, start, now)
     if cooldowns.causes_rest(event.outcome):
         return _rested(state, event, now)
     weight = max(_WEIGHT.get(event.outcome, 1), 1 if event.billed == "no" else 2)
     return replace(state, breaker=breaker.failed(state.breaker, event.call, start, now, weight, event.luck))
+
+
+def _lies_in_the_size(state: LaneState, event: Event, now: float) -> bool:
+    """Whether the lane fails at this size alone: it has since delivered another one, and only a moment ago."""
+    others = max((when for size, when in state.delivered.items() if size != event.size), default=-math.inf)
+    here = state.delivered.get(event.size, -math.inf)
+    apart = others > here and now - others <= PROVEN
+    return event.outcome in _OF_THE_SERVER and state.breaker.opened is None and apart
 
 
 def _after_answer(state: LaneState, event: Event, start: float, now: float) -> LaneState:
@@ -296,12 +324,11 @@ def _after_answer(state: LaneState, event: Event, start: float, now: float) -> L
         answers[event.size] = cooldowns.answered(before, event.outcome == "ok", now)
     # A call that began before a rest was over says nothing about it; one that began later ends the doubling.
     resting = {cause: each for cause, each in state.cooldowns.items() if each.until > start}
-    return replace(
-        state,
-        answers=answers,
-        cooldowns=resting,
-        breaker=breaker.succeeded(state.breaker, event.call, start, now),
-    )
+    after = breaker.succeeded(state.breaker, event.call, start, now)
+    closed = state.breaker.opened is not None and after.opened is None
+    if closed:  # how many calls at once it took is to be found out anew; the breaker lets them in slowly
+        state = replace(forgiven(state), limit=UNKNOWN)
+    return replace(state, answers=answers, cooldowns=resting, breaker=after)
 
 
 def _rested(state: LaneState, event: Event, now: float) -> LaneState:
@@ -345,6 +372,7 @@ def _timed(state: LaneState, event: Event, now: float) -> LaneState:
         state,
         durations={**state.durations, event.size: durations},
         typical={**state.typical, **typical},
+        delivered={**state.delivered, event.size: now},
         slowness=left + step * (event.duration / usual - left) if usual else left,
         slowed=now,
     )

@@ -29,6 +29,7 @@ from gateway.health import (
     Standing,
     Started,
     has_room,
+    is_resting,
     next_state,
     patience,
     shut,
@@ -44,6 +45,9 @@ HEDGE_CAPACITY: Final = Decimal(5)
 """USD that may be put by for calls beside a slow one."""
 
 _FRESH: Final = LaneState()
+_CALM: Final = Standing("closed", "", None)
+_WHOLE_ACCOUNT: Final[frozenset[OutcomeName]] = frozenset({"auth", "balance"})
+"""Outcomes that the provider's other lanes would meet as well: the key is the same."""
 
 Chance = Callable[[], float]
 """Gives random numbers from 0 to 1. The default asks the system, since a private generator would repeat after a fork."""
@@ -63,10 +67,11 @@ class Entry:
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
-    """Somebody at the door. *call* is the number it was let in with; *dismissed*, the lane was shut meanwhile."""
+    """Somebody at the door, the *place*-th to come. *call* is the number it was let in with, None if it was dismissed."""
 
     entry: Entry
     loop: asyncio.AbstractEventLoop
+    place: int
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     call: int | None = None
 
@@ -90,6 +95,8 @@ class Monitor:
         self._changed = changed
         self._lock = threading.RLock()
         self._numbers = itertools.count(1)
+        self._places = itertools.count(1)
+        self._told: dict[str, Standing] = {}
         self._waiting: dict[str, deque[_Waiter]] = {}
         self._lanes: Mapping[str, Lane] = {}
         self._at_once: Mapping[str, int | None] = {}
@@ -105,6 +112,8 @@ class Monitor:
             self._lanes, self._at_once = lanes, at_once
             if retry_budget != self._retries.capacity:
                 self._retries = allowance.for_retries(retry_budget, self._clock.monotonic())
+            for provider in at_once:  # there may be more room than before
+                self._let_in(provider)
 
     def forget(self, names: Iterable[str]) -> None:
         """Let go of what is known of these lanes, calls under way excepted."""
@@ -160,19 +169,21 @@ class Monitor:
         :meth:`ended`.
         """
         with self._lock:
+            self._let_in(entry.lane.provider)  # a breaker opens, and lets a probe through, by time alone
             if self.refusal(entry) is not None:
                 return None
             if not self._waiting.get(entry.lane.name) and self._has_room(entry.lane):
                 return self._begun(entry)
-            waiter = _Waiter(entry, asyncio.get_running_loop())
+            waiter = _Waiter(entry, asyncio.get_running_loop(), next(self._places))
             self._waiting.setdefault(entry.lane.name, deque()).append(waiter)
         return await self._waited(waiter, seconds)
 
     def admitted_as_last(self, entry: Entry) -> int | None:
         """As :meth:`admitted` for the only lane that could serve: its breaker slows it down, and never shuts it."""
         with self._lock:
-            now, state = self._clock.monotonic(), self.state(entry.lane)
-            if now - state.last_call < LAST_LANE_PACE or not self._has_seat(entry.lane):
+            now, state, lane = self._clock.monotonic(), self.state(entry.lane), entry.lane
+            full = quotas.room(self._usage.get(lane.name, quotas.Usage()), lane, entry.images, now)
+            if now - state.last_call < LAST_LANE_PACE or is_resting(state, now) or full or not self._has_seat(lane):
                 return None
             return self._begun(entry)
 
@@ -191,7 +202,7 @@ class Monitor:
         with self._lock:
             self._in_flight[entry.lane.provider] -= 1
             self._move(entry.lane, event)
-            if event.outcome == "balance":  # the account is empty, whatever the model
+            if event.outcome in _WHOLE_ACCOUNT:
                 for lane in self._siblings(entry.lane):
                     self._move(lane, event)
             self._let_in(entry.lane.provider)
@@ -234,7 +245,6 @@ class Monitor:
         return self._chance()
 
     async def _waited(self, waiter: _Waiter, seconds: float) -> int | None:
-        name = waiter.entry.lane.name
         try:
             with anyio.move_on_after(seconds):
                 await waiter.settled.wait()
@@ -253,25 +263,37 @@ class Monitor:
             raise
         with self._lock:
             self._gone(waiter)
-            if not self._waiting.get(name):
-                self._waiting.pop(name, None)
         return waiter.call
 
     def _gone(self, waiter: _Waiter) -> None:
-        queue = self._waiting.get(waiter.entry.lane.name)
-        if queue is not None and waiter in queue:
+        name = waiter.entry.lane.name
+        queue = self._waiting.get(name, deque())
+        if waiter in queue:
             queue.remove(waiter)
+        if not queue:
+            self._waiting.pop(name, None)
 
     def _let_in(self, provider: str) -> None:
-        """Settle those who wait for lanes of *provider* as far as there is room, or no hope."""
-        for queue in self._waiting.values():
-            while queue and queue[0].entry.lane.provider == provider:
-                refused = self.refusal(queue[0].entry) is not None
-                if not refused and not self._has_room(queue[0].entry.lane):
-                    break
-                waiter = queue.popleft()
-                waiter.call = None if refused else self._begun(waiter.entry)
-                waiter.settle()
+        """Settle those who wait for lanes of *provider*, first come first served, as far as there is room, or no hope."""
+        queues = [queue for queue in self._waiting.values() if queue and queue[0].entry.lane.provider == provider]
+        while queues:
+            queue = min(queues, key=lambda each: each[0].place)
+            if self._settled(queue[0]):
+                queue.popleft()
+            else:
+                queues.remove(queue)
+            queues = [each for each in queues if each]
+
+    def _settled(self, waiter: _Waiter) -> bool:
+        """Whether *waiter* need not wait any more: it was let in, or there is no hope for it."""
+        if waiter.loop.is_closed():
+            return True
+        refused = self.refusal(waiter.entry) is not None
+        if not refused and not self._has_room(waiter.entry.lane):
+            return False
+        waiter.call = None if refused else self._begun(waiter.entry)
+        waiter.settle()
+        return True
 
     def _has_room(self, lane: Lane) -> bool:
         return self._has_seat(lane) and (lane.mode == "shadow" or has_room(self.state(lane), self._clock.monotonic()))
@@ -296,8 +318,9 @@ class Monitor:
         now, before = self._clock.monotonic(), self.state(lane)
         after = next_state(before, event, now)
         self._states[lane.name] = after
-        was, stands = standing(before, lane, now), standing(after, lane, now)
+        was, stands = self._told.get(lane.name, _CALM), standing(after, lane, now)  # time alone changes it too
         if was.state != stands.state or (stands.state != "closed" and was.reason != stands.reason):
+            self._told[lane.name] = stands
             self._changed(lane, was, stands)
 
     def _siblings(self, lane: Lane) -> list[Lane]:

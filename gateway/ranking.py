@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
@@ -22,6 +23,9 @@ DELAY_PRICE: Final = 0.001
 """USD that a second of waiting counts for, so that of equally cheap lanes the quicker and emptier one is taken."""
 HYSTERESIS: Final = 1.15
 """How many times the best score a lane may have and still keep a place that it holds."""
+DEARER: Final = Decimal("1.05")
+"""How many times the price of the best lane the price of such a lane may be: what it is held for is noise, and there is
+none in a price."""
 FEW: Final = 3
 """Up to so many contenders the best one is taken; of more, the better of two drawn ones."""
 
@@ -40,13 +44,19 @@ class Step(NamedTuple):
     lane: Lane
     candidate: Candidate
 
+    @property
+    def price_of_an_image(self) -> Decimal:
+        """USD by the list."""
+        return self.lane.prices[self.candidate.size]
+
 
 class Runner(NamedTuple):
-    """A lane that may serve a request, with its steps by size, largest first."""
+    """A lane that may serve a request, with its steps by size, largest first. *probing*: its breaker is half open."""
 
     name: str
     lane: Lane
     steps: Mapping[Size, Step]
+    probing: bool = False
 
 
 _BY: Final[Mapping[Sort, Callable[[Step], Any]]] = {
@@ -104,6 +114,9 @@ def winner(group: Sequence[Step], sort: Sort, incumbent: str | None, seed: int) 
     score, order = _SCORE[sort], _BY[sort]
     best = min(map(score, group))
     near = [step for step in group if score(step) <= best * HYSTERESIS]
+    if sort == "price" and len(near) > 1:
+        limit = min(near, key=score).price_of_an_image * DEARER
+        near = [step for step in near if step.price_of_an_image <= limit]
     contenders = _undominated(near) if len(near) > FEW and sort != "success" else []
     if len(contenders) > FEW:
         return min(_two(contenders, seed), key=order)

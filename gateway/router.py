@@ -5,12 +5,13 @@ Constraints first, each with a reason; then the order; then the steps, smaller s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Container, Iterator, MutableMapping, Sequence
 from datetime import date
 from typing import Final
 
 from gateway import constraints, premium, ranking
 from gateway.constraints import Question, floor_of, ladder
+from gateway.health import forgiven, is_probing
 from gateway.index import FRESH, Index, index
 from gateway.lanes import Lane
 from gateway.plan import Exclusion, Learning, Plan
@@ -113,7 +114,10 @@ def _now(known: Index, runner: Runner, asked: Question, situation: Situation) ->
     open_sizes = constraints.rested(lane, state, sizes, now)
     if not open_sizes:
         return constraints.resting(lane, state, sizes, now)
-    return Runner(name, lane, known.steps(lane, open_sizes, state, now, situation.in_flight.get(name, 0)))
+    probing = is_probing(state, now)
+    as_usual = forgiven(state) if probing else state
+    steps = known.steps(lane, open_sizes, as_usual, now, situation.in_flight.get(name, 0))
+    return Runner(name, lane, steps, probing)
 
 
 def _learnt(
@@ -131,7 +135,8 @@ def _steps(tiers: Tiers, asked: Question, sort: Sort, incumbent: str | None, see
     """Lanes and sizes in the order in which the chain gives way."""
     switching = asked.fallback[:1] == ("switch",)
     groups = (ranking.switching_first if switching else ranking.downgrading_first)(tiers, asked.sizes)
-    ordered = [step for group in groups for step in ranking.ranked(group, sort)]
+    probing = {runner.name for tier in tiers for runner in tier if runner.probing}
+    ordered = [step for group in groups for step in _probes_last(ranking.ranked(group, sort), probing)]
     if groups and len(groups[0]) > 1:
         first = ranking.winner(groups[0], sort, incumbent, seed)
         ordered.remove(first)
@@ -140,6 +145,15 @@ def _steps(tiers: Tiers, asked: Question, sort: Sort, incumbent: str | None, see
         return ordered
     every = {runner.name: runner.steps for tier in tiers for runner in tier}
     return [step for begun in ordered for step in every[begun.name].values()]
+
+
+def _probes_last(steps: Sequence[Step], probing: Container[str]) -> list[Step]:
+    """The steps with those of lanes whose breaker is half open at the end.
+
+    Such a lane is tried by a request that would go there first anyway, and has time to go elsewhere; but nobody is sent
+    there who has already met a failure.
+    """
+    return sorted(steps, key=lambda step: step.name in probing) if probing else list(steps)
 
 
 def _staying(steps: Sequence[Step], tiers: Tiers) -> tuple[list[Step], list[Exclusion]]:

@@ -36,9 +36,11 @@ from gateway.values import (
     Several,
     Share,
     State,
+    Tag,
     Tier,
     Usd,
     Words,
+    Zone,
     some,
 )
 from providers.presets import Preset, presets
@@ -84,10 +86,12 @@ class GatewayTable(Table):
     """Where calls leave from, ISO 3166-1 alpha-2: lanes that refuse this country are not tried."""
     state: State = Field(default="memory", repr=False)
     """Where health, budgets and the ledger are kept: memory, sqlite:///path or redis://host:port/0."""
+    blobs: Words | None = None
+    """The folder in which images are kept, for idempotency keys and the cache."""
     deadline: SecondsBySize = Field(default_factory=dict)
     """Seconds for a whole request, by size."""
     record_prompts: bool = False
-    """Whether listeners and traces are told the prompts. Logs never are."""
+    """Whether listeners, traces and the ledger are told the prompts. Logs never are."""
 
 
 class RouterTable(Table):
@@ -116,6 +120,23 @@ class FallbackTable(Table):
     """USD that may be spent on retries before successes have filled the budget up; 0: no retry that costs anything."""
     hedge: Share = HEDGE
     """The share of spend, 0 to 1, that may go to a second call beside a slow first one; 0: never."""
+
+
+class BudgetTable(Table):
+    """What may be spent in a day or a month: on everything, at one provider, under one tag."""
+
+    usd: Usd
+    """USD; 0: nothing."""
+    per: Literal["day", "month"]
+    """How long it lasts."""
+    mode: Literal["hard", "soft"] = "hard"
+    """Refuse before sending what would go beyond, or warn of it on the result."""
+    provider: ProviderName | None = None
+    """Only what is spent at this provider."""
+    tag: Tag | None = None
+    """Only what is spent on requests with this tag: "team=art"."""
+    zone: Zone = "UTC"
+    """The time zone in which its days and months begin."""
 
 
 class QuotaTable(Table):
@@ -311,6 +332,8 @@ class Settings(Table):
     gateway: GatewayTable = Field(default_factory=GatewayTable)
     router: RouterTable = Field(default_factory=RouterTable)
     fallback: FallbackTable = Field(default_factory=FallbackTable)
+    budgets: Annotated[tuple[BudgetTable, ...], Field(strict=False)] = ()
+    """What may be spent, all told."""
     providers: Mapping[ProviderName, ProviderTable] = Field(
         default_factory=dict, json_schema_extra={"additionalProperties": False}
     )
@@ -345,6 +368,7 @@ _TABLES: Final[Mapping[tuple[str, ...], type[BaseModel]]] = {
     ("gateway",): GatewayTable,
     ("router",): RouterTable,
     ("fallback",): FallbackTable,
+    ("budgets", "*"): BudgetTable,
     ("providers", "*"): ProviderTable,
     ("providers", "*", "quota"): QuotaTable,
     ("providers", "*", "task"): TaskRow,

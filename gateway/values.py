@@ -12,6 +12,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
@@ -148,6 +149,22 @@ def _headers(value: object) -> Mapping[str, str]:
     return dict(value)
 
 
+def zone_name(name: str) -> str:
+    """*name*, which must be that of a time zone; raises ValueError."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError('expected a time zone such as "UTC" or "Asia/Hong_Kong"') from None
+    return name
+
+
+def _tag(text: str) -> str:
+    name, _, value = text.partition("=")
+    if not (name and value):
+        raise ValueError('expected a tag as name=value, such as "team=art"')
+    return text
+
+
 def _preset(name: str) -> str:
     if name not in presets():
         near = difflib.get_close_matches(name, presets(), n=1, cutoff=0)[0]
@@ -205,6 +222,9 @@ Tier = Annotated[Size, PlainValidator(_size), WithJsonSchema({"enum": [*_SIZES_I
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Name = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,200}$")]
 """A model, a preset, a host: one printable word."""
+Zone = Annotated[str, AfterValidator(zone_name), _texts({"examples": ["UTC", "Asia/Hong_Kong"]})]
+Tag = Annotated[str, AfterValidator(_tag), _texts({"pattern": "^[^=]+=.+$"})]
+"""A tag of requests and its value: ``team=art``."""
 Words = Annotated[str, Field(min_length=1, max_length=500)]
 ProviderName = Annotated[
     str,

@@ -89,7 +89,7 @@ class ImageFetcher:
                     return await _body(response, url)
             finally:
                 await response.aclose()
-            url = _parse(str(url.join(response.headers.get("location", ""))))
+            url = _parse(response.headers.get("location", ""), url)
         raise FetchRefusedError(f"the image's link redirects more than {MAX_REDIRECTS} times")
 
     async def aclose(self) -> None:
@@ -127,9 +127,10 @@ class ImageFetcher:
         return addresses[0]
 
 
-def _parse(link: str) -> httpx2.URL:
+def _parse(link: str, base: httpx2.URL | None = None) -> httpx2.URL:
+    """The address that *link* means, seen from *base* if it may be relative."""
     try:
-        url = httpx2.URL(link)
+        url = base.join(link) if base is not None else httpx2.URL(link)
     except (httpx2.InvalidURL, ValueError):
         raise FetchRefusedError("the image's link is not a URL") from None
     if url.scheme not in ("http", "https") or not url.host:

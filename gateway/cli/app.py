@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.options import IMAGE, Asked, Common, Output, Watch, spread
+from gateway.cli.options import IMAGE, Asked, By, Common, Output, Since, StateUrl, Watch, spread
 
 app = typer.Typer(
     name="image-gateway",
@@ -141,6 +141,46 @@ def health(common: Common, watch: Watch = None) -> None:
     from gateway.cli import health
 
     health.run(common, watch)
+
+
+@app.command(
+    epilog="Examples:\n\nimage-gateway spend --by day --since 2026-11-01\n\n"
+    "image-gateway spend --by tag --plot spend.svg --csv ledger.csv"
+)
+@spread
+def spend(
+    common: Common,
+    by: Annotated[By, typer.Option(help="What to add up.")] = "lane",
+    since: Since = None,
+    state: StateUrl = None,
+    csv: Annotated[
+        str | None, typer.Option("--csv", metavar="FILE", help='Write every single call; "-" for stdout.')
+    ] = None,
+    plot: Annotated[str | None, typer.Option("--plot", metavar="FILE", help="Draw bars: FILE.svg or FILE.png.")] = None,
+) -> None:
+    """Show what was spent, from the ledger; --csv and --json for other programs."""
+    from gateway.cli import spend
+
+    spend.run(spend.Wanted(by=by, since=since, state=state, csv=csv, plot=plot), common)
+
+
+@app.command(epilog="Example: image-gateway reconcile invoice.csv --provider google --zone America/Los_Angeles")
+@spread
+def reconcile(
+    common: Common,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The invoice as CSV: an amount, and a date or a model.")],
+    provider: Annotated[
+        str | None, typer.Option("--provider", metavar="NAME", help="Whose invoice it is; without it: all together.")
+    ] = None,
+    since: Since = None,
+    state: StateUrl = None,
+    zone: Annotated[str, typer.Option(metavar="ZONE", help="The time zone of the invoice's days.")] = "UTC",
+) -> None:
+    """Compare a provider's invoice with the ledger, and list what differs (exit status 1 if anything does)."""
+    from gateway.cli import reconcile
+
+    wanted = reconcile.Wanted(file=file, provider=provider, since=since, state=state, zone=zone)
+    reconcile.run(wanted, common)
 
 
 @app.command(epilog="Example: image-gateway schema > gateway.schema.json")

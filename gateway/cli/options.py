@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -28,6 +28,22 @@ Watch = Annotated[
     ),
 ]
 """``--watch``: seconds between two looks, None for one look."""
+
+By = Literal["lane", "day", "tag", "task"]
+"""``--by``: what the ledger is added up by."""
+Since = Annotated[
+    str | None, typer.Option("--since", metavar="DATE", help="From this day on (UTC), such as 2026-11-01.")
+]
+"""``--since``: the first day of the ledger to look at."""
+StateUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--state",
+        metavar="URL",
+        help="The ledger: sqlite:///path or redis://host:port/0. Without it: the configured one, or this user's own.",
+    ),
+]
+"""``--state``: which ledger to look into."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

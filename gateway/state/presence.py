@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -52,6 +53,22 @@ def is_alive(folder: Path, worker: str) -> bool:
         os.close(file)
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Be the only process in a block like this over *folder*, waiting for others to leave theirs.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    folder.mkdir(exist_ok=True)
+    file = os.open(folder / ".alone", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        _wait_for_lock(file)
+        yield
+    finally:
+        os.close(file)
+
+
 if sys.platform == "win32":
     import msvcrt
 
@@ -63,6 +80,9 @@ if sys.platform == "win32":
             return False
         return True
 
+    def _wait_for_lock(file: int) -> None:
+        msvcrt.locking(file, msvcrt.LK_LOCK, 1)
+
 else:
     import fcntl
 
@@ -73,3 +93,6 @@ else:
         except BlockingIOError:
             return False
         return True
+
+    def _wait_for_lock(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX)

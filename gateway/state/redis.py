@@ -29,6 +29,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from gateway.events import warn
+from gateway.state import threads
 from gateway.state.stores import StateUnavailable
 from providers.errors import ConfigError, GatewayError
 from providers.sanitise import sanitise
@@ -43,8 +44,6 @@ RETRY: Final = 1.0
 """Seconds between looks whether a server that failed is back."""
 MAX_CONNECTIONS: Final = 32
 """Connections of one process."""
-LAST_WORDS: Final = 5.0
-"""Seconds at most that the end of the process waits for what is still to be written."""
 PREFIX: Final = "image-gateway"
 
 T = TypeVar("T")
@@ -189,8 +188,7 @@ class _Link:
         with self._lock:
             if self._thread is None:
                 self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._run, name="image-gateway-state", daemon=True)
-                self._thread.start()
+                self._thread = threads.started(self._run)
                 asyncio.run_coroutine_threadsafe(self._begin(), self._loop).result()
 
     def send(self, letter: _Letter) -> None:
@@ -208,7 +206,7 @@ class _Link:
             ended = asyncio.run_coroutine_threadsafe(self._end(), self.loop)
             ended.add_done_callback(lambda _: self.loop.call_soon_threadsafe(self.loop.stop))
             if thread is not threading.current_thread():  # it may be the last that let go of the server
-                thread.join(LAST_WORDS)
+                thread.join(threads.LAST_WORDS)
 
     async def evaluated(self, letter: _Letter) -> Any:
         """What the script returns. Raises as :meth:`Server.run` does."""
@@ -261,7 +259,7 @@ class _Link:
         except (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError) as error:
             raise ConfigError(f"state: {self.name} refuses us: {sanitise(error)}; check user and password") from None
         except (exceptions.RedisError, OSError) as error:
-            if _is_refused(error):
+            if _wants_a_password(error):
                 raise ConfigError(f"state: {self.name} asks for a password; add it to the address") from None
             self._troubled(sanitise(error) or f"no answer within {self.timeout:g} s")
             raise self._unavailable() from None
@@ -285,7 +283,8 @@ class _Link:
                 await asyncio.sleep(RETRY)
             else:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._failed.wait(), BEAT)
+                    async with asyncio.timeout(BEAT):
+                        await self._failed.wait()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
@@ -343,8 +342,9 @@ async def _asked(client: Any, commands: Sequence[Sequence[Word]]) -> list[Any]:
         return list(await pipeline.execute())
 
 
-def _is_refused(error: Exception) -> bool:
-    return str(error).startswith(("NOAUTH", "WRONGPASS", "NOPERM"))
+def _wants_a_password(error: Exception) -> bool:
+    told = str(error)
+    return told.startswith(("NOAUTH", "WRONGPASS")) or "unauthenticated" in told  # too long a command before a password
 
 
 def _taken_apart(url: str) -> tuple[str, float, str]:

@@ -22,7 +22,8 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
 from gateway.events import warn
-from gateway.state.presence import Presence, is_alive
+from gateway.state import threads
+from gateway.state.presence import Presence, alone, is_alive
 from gateway.state.stores import StateUnavailable
 from providers.errors import ConfigError, GatewayError
 from providers.sanitise import sanitise
@@ -35,9 +36,6 @@ BUSY: Final = 2.0
 """Seconds to wait for another process to end its transaction; ours take milliseconds."""
 MAX_BATCH: Final = 200
 """Jobs in one transaction, at most: others want to write, too."""
-LAST_WORDS: Final = 5.0
-"""Seconds at most that the end of the process waits for what is still to be written."""
-
 SCHEMA: Final = """
 CREATE TABLE entries (
     id TEXT PRIMARY KEY, request_id TEXT NOT NULL, number INTEGER NOT NULL, lane TEXT NOT NULL, provider TEXT NOT NULL,
@@ -176,8 +174,7 @@ class _Writer:
         with self._lock:
             self._jobs.put(job)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="image-gateway-state", daemon=True)
-                self._thread.start()
+                self._thread = threads.started(self._work)
 
     def stop(self) -> None:
         """Do what is to be done, and end the thread."""
@@ -186,7 +183,7 @@ class _Writer:
             if thread is not None:
                 self._jobs.put(None)
             if thread not in (None, threading.current_thread()):  # it may be the last that let go of the database
-                thread.join(LAST_WORDS)
+                thread.join(threads.LAST_WORDS)
 
     def drop(self) -> None:
         """Let go of what a fork has inherited."""
@@ -272,20 +269,23 @@ class _Writer:
     def _opened(self) -> sqlite3.Connection:
         """The connection, with the schema in place, and this process shown to be alive."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self._path, timeout=self._busy, isolation_level=None)
-        try:
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            _prepare(connection, self._path)
-            self._presence = Presence(self._folder, self.worker)
-            connection.execute("BEGIN IMMEDIATE")
-            mark_unknown(connection, self.is_alive)
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.close()
-            raise
+        with alone(self._folder):  # two that make the file a WAL at once do not wait for each other: one would fail
+            connection = sqlite3.connect(self._path, timeout=self._busy, isolation_level=None)
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
         return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        for setting in ("foreign_keys = ON", "journal_mode = WAL", "synchronous = FULL"):
+            connection.execute(f"PRAGMA {setting}")
+        _make_tables(connection, self._path)
+        self._presence = self._presence or Presence(self._folder, self.worker)
+        connection.execute("BEGIN IMMEDIATE")
+        mark_unknown(connection, self.is_alive)
+        connection.execute("COMMIT")
 
     def _close(self) -> None:
         if self._connection is not None:
@@ -295,7 +295,7 @@ class _Writer:
         self._connection = self._presence = None
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
     """Make the tables, if there are none; refuse what is not ours, or newer than we are."""
     connection.execute("BEGIN IMMEDIATE")
     (application,) = connection.execute("PRAGMA application_id").fetchone()

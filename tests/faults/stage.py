@@ -196,5 +196,3 @@ def moves_on(outcome: str, billed: str, shut_after: int | None) -> Fate:
     """The fate of a failure after which the second provider delivers; what may have been billed adds to its price."""
     spent = PRICES["second"] + (PRICES["first"] if billed != "no" else 0)
     return Fate(outcome, billed, ("first", "second"), f"{spent:.2f}", shut_after)
-
-

@@ -102,7 +102,12 @@ def test_row_11_a_header_of_200_kilobytes_may_have_been_billed(kind: str) -> Non
 @both
 @pytest.mark.parametrize(
     "data",
-    [b"\x16\x03\x01\x02\x00 this is not HTTP\r\n\r\n", b"\0" * 1000, b"HTTP/9 x\r\n\r\n", b"<html>hello</html>\r\n\r\n"],
+    [
+        b"\x16\x03\x01\x02\x00 this is not HTTP\r\n\r\n",
+        b"\0" * 1000,
+        b"HTTP/9 x\r\n\r\n",
+        b"<html>hello</html>\r\n\r\n",
+    ],
     ids=["TLS", "NUL", "a version nobody has", "a page without a head"],
 )
 def test_row_11_bytes_that_are_not_http_may_have_been_billed(kind: str, data: bytes) -> None:
@@ -164,7 +169,9 @@ def test_row_14_an_html_page_whose_status_says_what_failed_counts_by_the_status(
 @both
 def test_row_15_a_403_challenge_is_about_the_region_and_no_other_key_is_tried(kind: str) -> None:
     page = b"<!DOCTYPE html><html><head><title>Just a moment...</title></head><body>Checking</body></html>"
-    script = answering(answer(page, status="403 Forbidden", headers=["Content-Type: text/html", "cf-mitigated: challenge"]))
+    script = answering(
+        answer(page, status="403 Forbidden", headers=["Content-Type: text/html", "cf-mitigated: challenge"])
+    )
     assert fate(kind, script, api_key=BOTH_KEYS) == moves_on("region", "no", 1)
 
 
@@ -204,7 +211,9 @@ def test_row_18_token_counts_that_are_no_numbers_are_not_charged_by(
     number: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = b'{"promptTokenCount": %b, "candidatesTokenCount": %b, "candidatesTokensDetails": [' % (number, number)
-    document = body("google")[:-1] + b', "usageMetadata": ' + usage + b'{"modality": "IMAGE", "tokenCount": %b}]}}' % number
+    document = (
+        body("google")[:-1] + b', "usageMetadata": ' + usage + b'{"modality": "IMAGE", "tokenCount": %b}]}}' % number
+    )
     result = on_the_vendors_host(monkeypatch, document)
     assert (str(result.cost.usd), result.cost.basis) == ("0.134", "catalogue")
 
@@ -217,6 +226,7 @@ def test_row_18_token_counts_that_are_numbers_are_charged_by(monkeypatch: pytest
 
 def on_the_vendors_host(monkeypatch: pytest.MonkeyPatch, document: bytes) -> Any:
     """The result of a request that a vendor's own host answers with *document*: usage counts there alone."""
+
     async def main() -> Any:
         async with Upstream(answering(answer(document))) as vendor:
             monkeypatch.setattr(google, "DEVELOPER_URL", vendor.url)

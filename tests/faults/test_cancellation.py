@@ -9,7 +9,7 @@ import pytest
 
 from gateway.events import AttemptEnded, Event
 from tests.faults.socket_time import SocketTime
-from tests.faults.stage import both, body, staged
+from tests.faults.stage import body, both, staged
 from tests.providers.wire import Script, Wire, answer
 
 NOT_SENT = ("cancelled", "no", None)

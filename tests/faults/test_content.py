@@ -13,7 +13,9 @@ from tests.providers.wire import answer, answering
 GOOGLE_SAFETY = {"candidates": [{"content": {"role": "model"}, "finishReason": "IMAGE_SAFETY"}]}
 GOOGLE_PROMPT = {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "usageMetadata": {"totalTokenCount": 5}}
 OPENAI_MODERATION = {"error": {"code": "moderation_blocked", "message": "Your request was rejected.", "type": "x"}}
-RELAY_PROMPT = {"error": {"message": "request blocked by Gemini API: SAFETY", "type": "prompt_blocked", "code": "prompt_blocked"}}
+RELAY_PROMPT = {
+    "error": {"message": "request blocked by Gemini API: SAFETY", "type": "prompt_blocked", "code": "prompt_blocked"}
+}
 BLOCKS: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "the image, Google": ("google", GOOGLE_SAFETY, "200 OK", "yes"),
     "the prompt, Google": ("google", GOOGLE_PROMPT, "200 OK", "no"),
@@ -36,7 +38,9 @@ def test_row_29_a_safety_block_ends_the_request_and_is_no_penalty_to_the_lane(
 
 TEXT_ONLY: dict[str, dict[str, Any]] = {
     "google": {"candidates": [{"content": {"parts": [{"text": "I cannot draw that."}]}, "finishReason": "STOP"}]},
-    "openai": {"choices": [{"message": {"role": "assistant", "content": "I cannot draw that."}, "finish_reason": "stop"}]},
+    "openai": {
+        "choices": [{"message": {"role": "assistant", "content": "I cannot draw that."}, "finish_reason": "stop"}]
+    },
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.socket_time import SocketTime
 from tests.faults.stage import Ended, body, both, delivers, played, staged
-from tests.providers.wire import Script, Wire, answer
+from tests.providers.wire import Wire, answer
 
 
 class Slowing:

@@ -12,7 +12,7 @@ from PIL import Image
 from gateway import ImageResult
 from providers.facts import png
 from tests.faults.stage import Ended, Fate, body, both, delivers, fate, moves_on, played, poster
-from tests.providers.wire import Wire, answer, answering
+from tests.providers.wire import Wire, answer
 
 
 def only_first(**fields: object) -> dict[str, object]:
@@ -118,14 +118,14 @@ def giant(image: bytes) -> bytes:
 def png_file(width: int, height: int, data: bytes) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", data), (b"IEND", b""))
-    framed = (struct.pack(">I", len(each)) + kind + each + struct.pack(">I", zlib.crc32(kind + each)) for kind, each in chunks)
+    framed = (
+        struct.pack(">I", len(each)) + kind + each + struct.pack(">I", zlib.crc32(kind + each)) for kind, each in chunks
+    )
     return png.SIGNATURE + b"".join(framed)
 
 
 @both
-@pytest.mark.parametrize(
-    ("spoil", "billed"), [(wrong_checksum, "yes"), (without_end, "maybe"), (short_pixels, "yes")]
-)
+@pytest.mark.parametrize(("spoil", "billed"), [(wrong_checksum, "yes"), (without_end, "maybe"), (short_pixels, "yes")])
 def test_row_26_a_corrupt_png_is_a_bad_response(kind: str, spoil: Callable[[bytes], bytes], billed: str) -> None:
     assert fate(kind, delivers(kind, spoil(poster()))) == moves_on("bad_response", billed, 2)
 

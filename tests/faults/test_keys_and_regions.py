@@ -18,7 +18,9 @@ HOUR = 3600.0
 
 def keys_used(stage: Stage) -> list[str]:
     """The keys of the calls that reached the first upstream."""
-    return [next(key for key in (KEY, OTHER_KEY) if carries(request, key)) for request in stage.upstreams["first"].requests]
+    return [
+        next(key for key in (KEY, OTHER_KEY) if carries(request, key)) for request in stage.upstreams["first"].requests
+    ]
 
 
 def carries(request: Received, key: str) -> bool:

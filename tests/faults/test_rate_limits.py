@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.answers import THROTTLED, quota, refuses
 from tests.faults.socket_time import SocketTime
-from tests.faults.stage import both, body, fate, moves_on, played, staged
+from tests.faults.stage import body, both, fate, moves_on, played, staged
 from tests.providers.wire import Script, Wire, answer, answering
 
 LIMITED = ("rate_limited", "no")
@@ -49,7 +49,9 @@ def test_row_30_a_second_429_is_not_waited_out(kind: str) -> None:
 
 @both
 @pytest.mark.parametrize(("delay", "deadline"), [("3s", 29), ("6s", 90), ("47s", 600)])
-def test_row_30_a_wait_that_takes_too_much_of_the_time_left_is_not_begun(kind: str, delay: str, deadline: float) -> None:
+def test_row_30_a_wait_that_takes_too_much_of_the_time_left_is_not_begun(
+    kind: str, delay: str, deadline: float
+) -> None:
     ended = played(kind, in_turn(quota("Minute", delay)), fields={"deadline": deadline})
     assert (ended.told, ended.asked, ended.seconds) == ((LIMITED, DRAWN), ("first", "second"), 0)
 
@@ -118,7 +120,9 @@ NOW = datetime(2026, 10, 1, 12, tzinfo=UTC)
 
 @both
 @pytest.mark.parametrize("skew", [-1, 0, 1])
-def test_row_34_a_retry_after_date_counts_from_the_answers_own_date_whatever_our_clock_says(kind: str, skew: int) -> None:
+def test_row_34_a_retry_after_date_counts_from_the_answers_own_date_whatever_our_clock_says(
+    kind: str, skew: int
+) -> None:
     theirs = datetime.now(UTC) + timedelta(hours=skew)
     headers = [f"Date: {format_datetime(theirs)}", f"Retry-After: {format_datetime(theirs + timedelta(seconds=30))}"]
     told, _, rest = rest_after(kind, headers)

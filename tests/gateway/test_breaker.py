@@ -125,6 +125,13 @@ def test_it_opened_when_the_call_that_was_one_too_many_became_overdue() -> None:
     assert status(noticed(CLOSED, hanging(NOW, NOW + 3), NOW + 100, EVEN), NOW + 100) == "half_open"
 
 
+def test_a_failure_beside_a_call_long_overdue_opens_it_from_the_failure_on() -> None:
+    """Not from when the call became overdue: then its open time would be over before it began."""
+    breaker = after_failures(2, now=NOW + 16)
+    opened = noticed(breaker, hanging(NOW), NOW + 16, EVEN)
+    assert (status(opened, NOW + 16), wait(opened, NOW + 16)) == ("open", 10.0)
+
+
 def closed_again(breaker: Breaker, now: float) -> Breaker:
     """*breaker* after as many good probes as it takes, the first at *now*."""
     while breaker.opened is not None:

@@ -12,14 +12,32 @@ from tests.gateway.endings import failure
 from tests.gateway.upstreams import draws, fails, hangs, lane, relay, studio, two
 
 
-def test_an_attempt_leaves_the_time_that_another_lane_needs() -> None:
+def test_another_lane_begins_while_there_is_time_for_it_and_the_slow_call_goes_on_beside_it() -> None:
     painters = two()
     painters.script("first", hangs())
-    result = painters.draw(deadline=60)
+    result = painters.draw(deadline=50)
     assert [(attempt.outcome, attempt.billed, attempt.duration) for attempt in result.attempts] == [
-        ("timeout", "maybe", 50.0), ("ok", "yes", 5.0),
+        ("timeout", "maybe", 45.0), ("ok", "yes", 5.0),
     ]  # fmt: skip
-    assert result.attempts[0].detail == "no answer within 50 s"
+    assert result.attempts[0].detail == "no answer within 45 s"
+    assert [call.at for call in painters.calls] == [1000.0, 1040.0]
+
+
+def test_a_call_that_hangs_is_not_waited_for_until_time_is_short() -> None:
+    painters = two()
+    painters.script("first", hangs())
+    assert painters.draw(deadline=80).elapsed == 46.0 + 5.0  # twice the 95th percentile
+
+
+def test_a_slow_call_may_still_be_the_first_to_deliver() -> None:
+    painters = two()
+    painters.script("first", draws(seconds=47.0))
+    result = painters.draw(deadline=80)
+    assert (result.lane, result.elapsed) == ("first/painter", 47.0)
+    assert [(attempt.lane, attempt.outcome, attempt.billed) for attempt in result.attempts] == [
+        ("first/painter", "ok", "yes"), ("second/painter", "cancelled", "maybe"),
+    ]  # fmt: skip
+    assert result.total_cost.usd == Decimal("0.11")
 
 
 def test_the_last_lane_gets_all_the_time_there_is() -> None:
@@ -37,7 +55,7 @@ def test_a_providers_timeout_limits_each_attempt() -> None:
 def test_the_upstream_is_told_how_long_its_attempt_may_take() -> None:
     painters = two()
     painters.draw(deadline=60)
-    assert painters.calls[0].request.timeout == 50.0
+    assert painters.calls[0].request.timeout == 60.0
 
 
 def test_a_request_never_takes_longer_than_its_deadline() -> None:

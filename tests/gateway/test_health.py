@@ -358,7 +358,7 @@ EVENTS = st.builds(
     size=st.sampled_from(["1K", "4K"]),
     retry_after=st.none() | st.floats(),
     reset=st.none() | st.floats(0, 90_000),
-    duration=st.floats(0, 600),
+    duration=st.just(0.0) | st.floats(0.001, 600),
     lasting=st.booleans(),
     luck=st.floats(0, 1),
 )

@@ -22,12 +22,11 @@ class RedisServer:
         program = shutil.which("redis-server")
         if program is None:
             pytest.fail(HOW_TO_INSTALL)
-        with closing(socket.socket()) as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port, bus = _free_ports()
         self._command = [
             program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "",
-            "--appendonly", "yes", "--appendfsync", "always", "--loglevel", "warning", *options,
+            "--appendonly", "yes", "--appendfsync", "always", "--loglevel", "warning", "--cluster-port", str(bus),
+            *options,
         ]  # fmt: skip
         self.start()
 
@@ -60,3 +59,10 @@ class RedisServer:
         """Run a command, as an operator would."""
         with closing(redis.Redis(port=self.port, protocol=2, decode_responses=True)) as client:
             return client.execute_command(*words)
+
+
+def _free_ports() -> tuple[int, int]:
+    with closing(socket.socket()) as first, closing(socket.socket()) as second:
+        for free in (first, second):
+            free.bind(("127.0.0.1", 0))
+        return first.getsockname()[1], second.getsockname()[1]

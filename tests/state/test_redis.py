@@ -100,7 +100,8 @@ def test_with_a_hard_budget_nothing_is_sent_and_nothing_stays_reserved(
         assert state.engine.degraded == ""
         assert await state.engine.flush() == 0
         assert await spent(ledger) == ["0.15"]
-        assert [each.state for each in await ledger.entries()] == ["settled"]
+        assert sum(each.usd for each in await ledger.entries()) * 100 == 15
+        assert {each.state for each in await ledger.entries()} == {"settled"}
         await ledger.reserve(entry("0.40"))
         assert await spent(ledger) == ["0.55"]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import closing
@@ -227,8 +229,8 @@ def test_a_settlement_that_comes_after_the_entry_was_marked_unknown_counts(path:
 
 
 def test_a_settlement_is_written_although_nobody_waits_or_closes(path: Path) -> None:
-    process = started(settles_and_ends, str(path))
-    process.join()
+    script = f"from tests.state.test_sqlite import settles_and_ends; settles_and_ends({str(path)!r})"
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[2])
     state = at(path)
 
     async def main() -> None:
@@ -284,8 +286,10 @@ def test_it_can_be_used_again_after_it_was_closed(path: Path) -> None:
     async def main() -> None:
         ledger = books(state)
         booking = await ledger.reserve(entry("0.20"))
+        engine: Any = state.engine
+        thread: threading.Thread = engine._writer._thread
         await state.engine.aclose()
-        assert not any(each.name == "image-gateway-state" for each in threading.enumerate())
+        assert not thread.is_alive()
         paid(ledger, booking, "0.15")
         await state.engine.flush()
         assert [each.state for each in await ledger.entries()] == ["settled"]
