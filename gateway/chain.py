@@ -301,7 +301,7 @@ class Walk:
             return True
         step = self.order.steps[number]
         soft = max(SOFT_TIMEOUT, tail_seconds(self.desk.monitor.state(step.lane), step.lane, step.size))
-        if soft < overdue and not await _is_set(call.ended, soft):
+        if soft <= overdue and not await _is_set(call.ended, soft):
             call.hedged = self._may_hedge(number, call.entry.images)
             if call.hedged:
                 return False

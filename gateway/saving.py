@@ -17,6 +17,7 @@ from providers.errors import InvalidRequest
 from providers.images import GeneratedImage
 from providers.outcome import Part
 from providers.sanitise import sanitise
+from providers.spool import SpooledImage
 
 
 class SavedImage(GeneratedImage):
@@ -48,7 +49,10 @@ class SavedImage(GeneratedImage):
 
 
 class Destination:
-    """Where the images of one request go: a file name, numbered from the second image on, or a folder."""
+    """Where the images of one request go: a file name, numbered from the second image on, or a folder.
+
+    *folder* is where files may be made for images that are still arriving.
+    """
 
     def __init__(self, target: Path, request_id: str) -> None:
         """Look whether something can be written there; *request_id* names the files in a folder.
@@ -61,6 +65,7 @@ class Destination:
             raise InvalidRequest(f"save_to: there is no folder {sanitise(folder)}; create it first")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise InvalidRequest(f"save_to: the folder {sanitise(folder)} cannot be written to; choose another")
+        self.folder = folder
         self._base = target / request_id if target.is_dir() else target
         self._numbers = count(1)
 
@@ -81,7 +86,10 @@ class Destination:
 
     def _saved(self, image: GeneratedImage, number: int) -> SavedImage:
         path = numbered(self._base, number, image)
-        _write(path, image.data)
+        if isinstance(image, SpooledImage):
+            image.file.move_to(path)
+        else:
+            _write(path, image.data)
         return SavedImage(path=path, mime_type=image.mime_type, width=image.width, height=image.height)
 
 

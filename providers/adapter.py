@@ -15,10 +15,11 @@ from providers.exchange import Exchange
 from providers.facts import ImageDefect, ImageFacts
 from providers.failures import broken, classify, read_error
 from providers.fetch import FetchRefusedError, ImageFetcher
-from providers.outcome import Outcome, OutcomeName
+from providers.outcome import Outcome, OutcomeName, Part
 from providers.provider import ProviderSettings
 from providers.sanitise import sanitise
 from providers.secret import Secret
+from providers.spool import FileBytes, SpooledImage
 from providers.transport import recording
 from providers.verification import PixelDefect, verify_all
 
@@ -44,7 +45,31 @@ async def call(
     refused = await run(send, exchange)
     if refused is not None and _never_began(exchange):
         return _unsent(refused, settings)
-    return await settle(read(exchange), fetcher, settings)
+    return await _spooled(exchange, settle(read(exchange), fetcher, settings))
+
+
+async def _spooled(exchange: Exchange, settling: Awaitable[Outcome]) -> Outcome:
+    """The outcome, its images left in the files they came to; files of others (drafts, thoughts, damaged ones) removed."""
+    used: list[FileBytes] = []
+    try:
+        outcome = await settling
+        parts = tuple(map(_in_its_file, outcome.parts))
+        used = [part.image.file for part in parts if isinstance(part.image, SpooledImage)]
+        return replace(outcome, parts=parts) if used else outcome
+    finally:
+        for data in exchange.images.values():
+            if isinstance(data, FileBytes) and not any(data is file for file in used):
+                data.discard()
+
+
+def _in_its_file(part: Part) -> Part:
+    image = part.image
+    if image is None or not isinstance(image.data, FileBytes):
+        return part
+    return replace(
+        part,
+        image=SpooledImage(file=image.data, mime_type=image.mime_type, width=image.width, height=image.height),
+    )
 
 
 async def settle(reply: Reply | Outcome, fetcher: ImageFetcher | None, settings: ProviderSettings) -> Outcome:

@@ -109,7 +109,7 @@ class Connection(asyncio.BufferedProtocol):
         finally:
             self._taker = None
 
-    def keep(self, rest: bytes | memoryview) -> None:
+    def keep(self, rest: bytes | bytearray | memoryview) -> None:
         """Put back the *rest* of a piece for the next one who reads."""
         self._kept[:0] = rest
 

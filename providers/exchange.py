@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 Failure = Literal["transport", "timeout", "bad_response"]
@@ -15,9 +16,11 @@ class Exchange:
 
     *sent* turns true when the whole request body has left: from then on the upstream may have charged for it.
     *body* is the answer with each image replaced by a marker; *images* holds the bytes by marker.
+    With a *folder*, large images are gathered in files there instead of in memory.
     *failure* says how the exchange broke, if it did, and *failure_detail* why.
     """
 
+    folder: Path | None = None
     sent: bool = False
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)

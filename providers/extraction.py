@@ -16,10 +16,12 @@ import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
+from pathlib import Path
 from typing import Final
 
 import pybase64
+
+from providers.spool import FileBytes, FileRoom, MemoryRoom, Room
 
 MIN_IMAGE: Final = 48
 """Bytes below which decoded text is no image file: the smallest possible PNG has 67, JPEG 107, WebP 26 + data."""
@@ -67,11 +69,13 @@ class Limits:
 class ImageExtractor:
     """Feed it a body, then :meth:`close` it; ``document`` and ``images`` are the result.
 
-    *expected* is the bytes of the whole body, if they are known, so that room for the image can be made at once.
+    *expected* is the bytes of the whole body, if they are known, so that room for the image can be made at once. Images go
+    to files in *folder*, if there is one.
     """
 
-    def __init__(self, limits: Limits = Limits(), expected: int = 0) -> None:
+    def __init__(self, limits: Limits = Limits(), expected: int = 0, folder: Path | None = None) -> None:
         self.images: dict[str, bytes] = {}
+        self._folder = folder
         self._expected = expected
         self._limits = limits
         self._token = secrets.token_hex(16)
@@ -121,6 +125,14 @@ class ImageExtractor:
         if self._step != self._outside:
             raise ExtractionError("the answer ended in the middle of a text")
 
+    def discard(self) -> None:
+        """Remove what was written to files."""
+        if self._run is not None:
+            self._run.discard()
+        for image in self.images.values():
+            if isinstance(image, FileBytes):
+                image.discard()
+
     # Each step takes the data and a position, and returns the position it reached; ~position means: this step cannot
     # decide from there on without more data.
 
@@ -142,7 +154,7 @@ class ImageExtractor:
     def _at_start(self, data: bytes, position: int, *, bare: bool) -> int:
         left = len(data) - position
         if _SIGNATURE.match(data, position) and (left < _ENOUGH_ROOM or _ENOUGH.match(data, position)):
-            self._run = _Base64Run(bare=bare, room=self._room())
+            self._run = _Base64Run(self._room(), bare=bare)
             self._step = self._in_run
         elif left < _LONGEST_SIGNATURE and b'"' not in data[position:]:
             return ~position
@@ -218,12 +230,15 @@ class ImageExtractor:
     def _give_back(self, run: _Base64Run) -> None:
         self._run, self._step = None, self._in_text
         self._emit(run.text())
+        run.discard()
 
-    def _room(self) -> int:
-        """Bytes to set aside for an image: what the rest of the body can hold, for the first image alone."""
+    def _room(self) -> Room:
+        """Where an image goes; in memory, the first one gets room for what the rest of the body can hold."""
+        if self._folder is not None:
+            return FileRoom(self._folder)
         left = max(0, self._expected - self._fed)
         self._expected = 0
-        return min(left * 3 // 4, self._limits.images, MAX_ROOM)
+        return MemoryRoom(min(left * 3 // 4, self._limits.images, MAX_ROOM))
 
     def _count_image_bytes(self, run: _Base64Run) -> None:
         if self._image_bytes + run.size > self._limits.images:
@@ -236,12 +251,12 @@ class ImageExtractor:
 
 
 class _Base64Run:
-    """Base64 text being decoded, in a form from which the same text can be made again. *room* is bytes to set aside."""
+    """Base64 text being decoded into *room*, in a form from which the same text can be made again."""
 
-    def __init__(self, *, bare: bool, room: int) -> None:
+    def __init__(self, room: Room, *, bare: bool) -> None:
         self.bare = bare
         self.size = 0
-        self._sink = _with_room(room)
+        self._room = room
         self._carry = b""  # fewer than four characters that wait for the rest of their group
         self._padding = 0
         self._alphabet: bytes | None = None  # unknown until a character tells the two alphabets apart
@@ -263,7 +278,8 @@ class _Base64Run:
         if decoded is None or not _CHARACTERS.fullmatch(joined, whole):
             return False
         self._alphabet = alphabet
-        self.size += self._sink.write(decoded)
+        self._room.write(decoded)
+        self.size += len(decoded)
         self._carry = joined[whole:]
         self._padding += len(characters) - len(body)
         return True
@@ -280,7 +296,9 @@ class _Base64Run:
         rest = _strictly_decoded(memoryview(piece)[head:whole])
         if first is None or rest is None or not _CHARACTERS.fullmatch(piece, whole):
             return False
-        self.size += self._sink.write(first) + self._sink.write(rest)
+        self._room.write(first)
+        self._room.write(rest)
+        self.size += len(first) + len(rest)
         self._carry = bytes(piece[whole:])
         return True
 
@@ -289,8 +307,9 @@ class _Base64Run:
         tail = _decode(self._carry + b"=" * (-len(self._carry) % 4), self._alphabet)
         if tail is None or self.size < MIN_IMAGE or not self._is_whole(tail):
             return None
-        self.size += self._sink.write(tail)
-        return self._value()
+        self._room.write(tail)
+        self.size += len(tail)
+        return self._room.value()
 
     def _is_whole(self, tail: bytes) -> bool:
         """Whether the last characters say no more than *tail*: a text that is cut, to go on elsewhere, says more."""
@@ -298,20 +317,12 @@ class _Base64Run:
 
     def text(self) -> bytes:
         """The text that was pushed."""
-        encoded = pybase64.b64encode(self._value(), altchars=self._alphabet)
+        encoded = pybase64.b64encode(self._room.value(), altchars=self._alphabet)
         return encoded + self._carry + b"=" * self._padding
 
-    def _value(self) -> bytes:
-        self._sink.truncate(self.size)
-        return self._sink.getvalue()  # hands out its own buffer
-
-
-def _with_room(size: int) -> BytesIO:
-    """An empty buffer with room for *size* bytes: one that grows step by step is copied at most of the steps.
-
-    The zeros it starts from are promised by the system, and made only where something is written.
-    """
-    return BytesIO(bytes(size))
+    def discard(self) -> None:
+        """Forget what was decoded."""
+        self._room.discard()
 
 
 def _alphabet_of(characters: bytes) -> bytes | None:

@@ -73,8 +73,9 @@ class Http11Transport(httpx2.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close the connections that are not in use."""
-        for connection, _ in sum(self._idle.values(), []):
-            connection.abort()
+        for kept in self._idle.values():
+            for connection, _ in kept:
+                connection.abort()
         self._idle.clear()
         await asyncio.sleep(0)  # asyncio closes sockets a turn later
 
@@ -130,11 +131,11 @@ class Body(httpx2.AsyncByteStream):
         await self._exchange.pour(sink)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        pieces: list[bytes] = []
         while not self._exchange.ended:
-            pieces: list[bytes] = []
             await self._exchange.pour(lambda piece: pieces.append(bytes(piece)), all_of_it=False)
-            for piece in pieces:
-                yield piece
+            while pieces:
+                yield pieces.pop(0)
 
     async def aclose(self) -> None:
         """Give the connection back if it can be used again, else close it."""
@@ -219,9 +220,12 @@ class _Exchange:
     async def _outgoing(self) -> AsyncIterator[bytes]:
         request = self._request
         assert isinstance(request.stream, httpx2.AsyncByteStream)
-        yield self._http.send(
-            h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
-        ) or b""
+        yield (
+            self._http.send(
+                h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
+            )
+            or b""
+        )
         async for part in request.stream:
             for data in self._http.send_with_data_passthrough(h11.Data(data=part)) or ():
                 yield data

@@ -103,9 +103,13 @@ class RecordingTransport(httpx2.AsyncBaseTransport):
         exchange.headers = response.headers
         request.extensions["timeout"]["read"] = min(READ_GAP, request.extensions["timeout"]["read"])
         if response.status_code == httpx2.codes.OK:
-            extractor = ImageExtractor(self._limits, _declared_length(response.headers))
-            await _feed(response, extractor.feed)
-            extractor.close()
+            extractor = ImageExtractor(self._limits, _declared_length(response.headers), exchange.folder)
+            try:
+                await _feed(response, extractor.feed)
+                extractor.close()
+            except BaseException:
+                extractor.discard()
+                raise
             exchange.body, exchange.images = extractor.document, extractor.images
         else:
             exchange.body = await _read_short(response.aiter_bytes())
@@ -199,7 +203,9 @@ async def _read_short(pieces: AsyncIterator[bytes]) -> bytes:
 def _declared_length(headers: httpx2.Headers) -> int:
     """Bytes of the decoded body, as far as the headers tell; 0 where they do not."""
     declared = headers.get("content-length", "")
-    return int(declared) if _is_plain(headers) and declared.isascii() and declared.isdigit() and len(declared) < 12 else 0
+    return (
+        int(declared) if _is_plain(headers) and declared.isascii() and declared.isdigit() and len(declared) < 12 else 0
+    )
 
 
 def _is_plain(headers: httpx2.Headers) -> bool:

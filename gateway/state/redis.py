@@ -321,7 +321,6 @@ def _client(url: str, timeout: float) -> Any:
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
         retry=Retry(NoBackoff(), 0),
-        retry_on_timeout=False,
         decode_responses=True,
     )
     return redis.asyncio.Redis.from_pool(pool)

@@ -34,6 +34,8 @@ VERSION: Final = 1
 """The version of the schema below."""
 BUSY: Final = 2.0
 """Seconds to wait for another process to end its transaction; ours take milliseconds."""
+RETRY: Final = 1.0
+"""Seconds after which what could not be written is tried again."""
 MAX_BATCH: Final = 200
 """Jobs in one transaction, at most: others want to write, too."""
 SCHEMA: Final = """
@@ -108,7 +110,7 @@ class Database:
         return await asyncio.wrap_future(job.future)
 
     def post(self, work: Work[None]) -> None:
-        """Have *work* done, in order, without waiting; what fails is tried again with the next transaction."""
+        """Have *work* done, in order, without waiting; what fails is tried again, with the next transaction or soon."""
         self._writer.take(_Job(work, must=True))
 
     async def check(self) -> None:
@@ -203,9 +205,10 @@ class _Writer:
         self._close()
 
     def _next_batch(self) -> list[_Job | None]:
-        """The next job and those behind it, up to the one that says to stop."""
-        batch = [self._jobs.get()]
+        """The next job and those behind it, up to the one that says to stop; none if it is time to try what is late."""
+        batch: list[_Job | None] = []
         with suppress(Empty):
+            batch.append(self._jobs.get(timeout=RETRY if self._late else None))
             while batch[-1] is not None and len(batch) < MAX_BATCH:
                 batch.append(self._jobs.get_nowait())
         return batch

@@ -48,8 +48,14 @@ def test_what_flowed_back_is_there_to_be_spent() -> None:
     assert available(spent(empty, "0.04", NOW + 60), NOW + 60) == Decimal("0.01")
 
 
-def test_it_holds_no_more_than_its_capacity() -> None:
-    assert available(earned(for_retries(DOLLAR, NOW), Decimal(50), NOW), NOW + 1e6) == DOLLAR
+def test_half_of_what_is_earned_beyond_its_capacity_fades_in_ten_minutes() -> None:
+    rich = earned(for_retries(DOLLAR, NOW), Decimal(8), NOW)
+    assert [round(available(rich, NOW + seconds), 6) for seconds in (0, 600, 1200, 1e6)] == [9, 5, 3, 1]
+
+
+def test_what_fades_is_spent_first() -> None:
+    rich = spent(earned(for_retries(DOLLAR, NOW), Decimal(2), NOW), "2.00")
+    assert available(rich, NOW + 1e6) == DOLLAR
 
 
 def test_a_capacity_of_nothing_stays_empty() -> None:
@@ -68,17 +74,18 @@ MONEY = st.decimals(0, 3, places=4)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["earn", "draw"]), MONEY, st.floats(0, 3e5)), max_size=60), MONEY)
-def test_it_is_never_below_nothing_nor_above_its_capacity(
+def test_it_is_never_below_nothing_nor_above_what_it_holds_and_was_earned(
     history: list[tuple[str, Decimal, float]], capacity: Decimal
 ) -> None:
-    bucket, now = for_retries(capacity, NOW), NOW
+    bucket, now, income = for_retries(capacity, NOW), NOW, Decimal(0)
     for happened, usd, pause in history:
         now += pause
         held = available(bucket, now)
         after = earned(bucket, usd, now) if happened == "earn" else drawn(bucket, usd, now)
         assert (after is None) is (happened == "draw" and usd > held)
         bucket = after or bucket
-        assert 0 <= available(bucket, now) <= capacity
+        income += usd if happened == "earn" else 0
+        assert 0 <= available(bucket, now) <= capacity + income
 
 
 @given(st.lists(st.tuples(MONEY, st.floats(0, 600)), max_size=60))

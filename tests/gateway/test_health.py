@@ -21,6 +21,7 @@ from gateway.health import (
     expected_seconds,
     has_room,
     is_probing,
+    is_proven,
     is_resting,
     next_state,
     patience,
@@ -279,24 +280,69 @@ def test_a_call_to_a_quick_lane_is_overdue_after_45_seconds() -> None:
     assert patience(after(*[event("ok", "yes", duration=1.0)] * 3), LANE, "1K") == 45.0
 
 
-def slow(duration: float) -> LaneState:
-    """A lane whose usual ten seconds were just exceeded."""
-    return after(*[event("ok", "yes", duration=10.0)] * 9, event("ok", "yes", duration=duration))
+def slow(factor: float, calls: int = 10) -> LaneState:
+    """A lane that usually takes ten seconds, after some calls a second apart that took longer by that factor."""
+    state = after(*[event("ok", "yes", duration=10.0)] * 50, now=NOW - 1000)
+    for number in range(calls):
+        state = next_state(state, event("ok", "yes", duration=10.0 * factor), NOW - calls + number + 1)
+    return state
 
 
-def test_a_peak_of_latency_shows_at_once_and_fades() -> None:
-    assert expected_seconds(slow(30.0), LANE, "1K", NOW) == pytest.approx(30.0)
-    assert expected_seconds(slow(30.0), LANE, "1K", NOW + 180) == pytest.approx(10 + 20 / math.e)
-    assert expected_seconds(slow(30.0), LANE, "1K", NOW + 1e5) == pytest.approx(10.0)
+def test_slow_calls_show_little_by_little_and_fade() -> None:
+    seconds = expected_seconds(slow(3.0), LANE, "1K", NOW)
+    assert 10.5 < seconds < 13.0
+    assert expected_seconds(slow(3.0, calls=1), LANE, "1K", NOW) < 12.1  # one call in ten is that slow by nature
+    assert expected_seconds(slow(3.0), LANE, "1K", NOW + 180) == pytest.approx(10 + (seconds - 10) / math.e)
+    assert expected_seconds(slow(3.0), LANE, "1K", NOW + 1e5) == pytest.approx(10.0)
 
 
-def test_a_quick_call_does_not_hide_a_recent_peak() -> None:
-    state = after(event("ok", "yes", duration=5.0), state=slow(30.0))
-    assert expected_seconds(state, LANE, "1K", NOW) == pytest.approx(30.0)
+def test_slowness_at_one_size_tells_of_the_others_in_proportion() -> None:
+    assert expected_seconds(slow(3.0), LANE, "4K", NOW) == pytest.approx(
+        2.5 * expected_seconds(slow(3.0), LANE, "1K", NOW)
+    )
 
 
-def test_a_peak_at_one_size_tells_of_the_others_in_proportion() -> None:
-    assert expected_seconds(slow(30.0), LANE, "4K", NOW) == pytest.approx(75.0)
+# One size
+
+
+def test_a_lane_that_serves_one_size_and_fails_at_another_rests_at_that_one_alone() -> None:
+    state = after(event("ok", "yes"), *[event("overloaded", size="4K")] * 3)
+    assert (shut(state, NOW), size_shut(state, "4K", NOW), size_shut(state, "1K", NOW)) == (None, 30.0, None)
+    assert success_rate(state, NOW) == pytest.approx(10 / 11)
+
+
+def test_a_size_that_rested_for_the_servers_sake_rests_longer_each_time_up_to_ten_minutes() -> None:
+    state, now, rests = FRESH, NOW, []
+    for _ in range(7):
+        state = after(event("ok", "yes"), *[event("overloaded", size="4K")] * 3, state=state, now=now)
+        rests.append(size_shut(state, "4K", now))
+        now += rests[-1] or 0.0
+    assert rests == [30, 60, 120, 240, 480, 600, 600]
+
+
+def test_failures_count_against_the_lane_when_no_other_size_came_for_a_minute() -> None:
+    state = after(event("ok", "yes"))
+    state = after(*[event("timeout", "maybe", size="4K")] * 2, state=state, now=NOW + 61)
+    assert shut(state, NOW + 61) is not None
+
+
+def test_a_lane_that_recovers_is_forgiven_its_outage() -> None:
+    state = after(*[event("overloaded")] * 4)
+    opened = shut(state, NOW) or 0.0
+    later = NOW + opened
+    state = next_state(state, Started(call=7, lease=60.0), later)
+    state = next_state(state, event("ok", "yes", call=7), later + 5)
+    assert shut(state, later + 5) is None
+    assert success_rate(state, later + 5) > 0.9
+
+
+@pytest.mark.parametrize(("seconds", "proven"), [(0.0, True), (60.0, True), (60.1, False)])
+def test_a_delivery_proves_a_lane_for_a_minute(seconds: float, proven: bool) -> None:
+    assert is_proven(after(event("ok", "yes")), NOW + seconds) is proven
+
+
+def test_a_failure_ends_the_proof() -> None:
+    assert not is_proven(after(event("ok", "yes"), event("transport")), NOW)
 
 
 # How it stands

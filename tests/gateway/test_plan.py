@@ -19,7 +19,7 @@ OLD = replace(FLASH, model="old", upstream_model="old-001", aliases=(), lane_cla
 
 
 def test_a_candidate_says_what_to_expect() -> None:
-    state = LaneState(successes=10.0, updated=NOW, durations={"2K": (20.0, 30.0, 40.0)})
+    state = LaneState(successes=10.0, updated=NOW, typical={"2K": 30.0})
     (step,) = planned(FLASH, situation=replace(CALM, states={FLASH.name: state}), size="2K", min_size="2K").candidates
     assert (step.lane, step.size, step.expected_seconds) == ("acme/flash", "2K", 30.0)
     assert step.success_rate == pytest.approx(19 / 20)

@@ -7,8 +7,10 @@ import selectors
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 import anyio
+import anyio.to_thread
 
 from gateway.clock import Clock
 
@@ -35,30 +37,55 @@ class VirtualTime:
 
     def run(self, job: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run *job* on a fresh event loop."""
-        with asyncio.Runner(loop_factory=lambda: _Loop(self)) as runner:
+        with (
+            patch.object(anyio.to_thread, "run_sync", counted(anyio.to_thread.run_sync)),
+            asyncio.Runner(loop_factory=lambda: _Loop(self)) as runner,
+        ):
             return runner.run(job())
 
 
 class _Loop(asyncio.SelectorEventLoop):
+    """*jobs* is how many calls other threads are working on: the clock waits for them."""
+
     def __init__(self, time: VirtualTime) -> None:
-        super().__init__(_Selector(time))
+        self.jobs = 0
         self._virtual = time
+        super().__init__(_Selector(time, self))
 
     def time(self) -> float:
         return self._virtual.now
 
 
 class _Selector(selectors.DefaultSelector):
-    """Instead of waiting for the next timer it moves the clock to it; with no timer it waits, for another thread."""
+    """Instead of waiting for the next timer it moves the clock to it; while a thread works, or with no timer, it waits."""
 
-    def __init__(self, time: VirtualTime) -> None:
+    def __init__(self, time: VirtualTime, loop: _Loop) -> None:
         super().__init__()
         self._time = time
+        self._loop = loop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None or timeout <= 0:
             return super().select(timeout)
+        if self._loop.jobs:
+            return super().select(None)
         ready = super().select(0)
         if not ready:
             self._time.now += timeout
         return ready
+
+
+def counted(run_sync: Callable[..., Any]) -> Callable[..., Any]:
+    """anyio's *run_sync*, with its calls counted by the loop that makes them: it brings threads of its own."""
+
+    async def counting(*args: Any, **options: Any) -> Any:
+        loop: Any = asyncio.get_running_loop()
+        if not hasattr(loop, "jobs"):
+            return await run_sync(*args, **options)
+        loop.jobs += 1
+        try:
+            return await run_sync(*args, **options)
+        finally:
+            loop.jobs -= 1
+
+    return counting
