@@ -39,8 +39,6 @@ _LANE_WIDE: Final[frozenset[OutcomeName]] = frozenset(
     {"auth", "balance", "region", "model_gone", "quota_exhausted", "rate_limited", "no_image", "blocked", "invalid"}
 )
 """Outcomes after which the same lane is not tried at another size in the same request."""
-_PROVIDER_WIDE: Final[frozenset[OutcomeName]] = frozenset({"auth", "balance"})
-"""Outcomes after which no lane of the same provider is tried in the same request: the key is the same."""
 _PASSING: Final[frozenset[OutcomeName]] = frozenset({"transport", "overloaded", "timeout"})
 """Outcomes that may be over in a moment."""
 _ANSWERS: Final[frozenset[OutcomeName]] = frozenset({"blocked", "no_image", "wrong_size", "invalid", "ok"})
@@ -126,7 +124,7 @@ class Walk:
         step = self.order.steps[number]
         if self._stopped or not self.missing or number in self._done:
             return False
-        if not {step.lane.name, step.lane.provider}.isdisjoint(self._left):
+        if step.lane.name in self._left:
             return False
         return self.order.last_resort or self._refusal(step) is None
 
@@ -336,8 +334,6 @@ class Walk:
             self._stopped = True
         if outcome in _LANE_WIDE or _was_unreachable(tried.attempt):
             self._left.add(lane.name)
-        if outcome in _PROVIDER_WIDE and not tried.another_key:
-            self._left.add(lane.provider)
 
     def _second(self, outcome: OutcomeName) -> bool:
         """Whether *outcome* came from more than one lane."""

@@ -21,6 +21,7 @@ from gateway import conclusion, config, references, router
 from gateway.acceptance import Verdicts
 from gateway.attempts import Desk, Order, Step, Tried
 from gateway.chain import Walk
+from gateway.checkups import Checkups
 from gateway.clock import Clock
 from gateway.config import Config
 from gateway.events import Emitter, LaneChanged, Listener, RequestStarted
@@ -75,6 +76,7 @@ class AsyncGateway:
         self._monitor = Monitor(self._clock, chance, self._tell)
         self._setup.watched_by(self._monitor)
         self._verdicts = Verdicts()
+        self._checkups = Checkups(self._monitor, self._clock)
         self._incumbents: dict[router.Kind, str] = {}
         self._chance = chance or SystemRandom().random
         self._seed = self._dice()
@@ -185,6 +187,7 @@ class AsyncGateway:
             ended = asyncio.get_running_loop().create_future()
             self._closing.append(ended)
             await ended
+        self._checkups.end()
         await self._close_replaced()
         await self._setup.aclose()
 
@@ -203,6 +206,7 @@ class AsyncGateway:
         given = await anyio.to_thread.run_sync(references.load, job.request.images) if job.request.images else ()
         weights = references.weights(given)
         async with self._setup_in_force() as setup:
+            self._checkups.begin(setup.credentials)
             planned = self._plan(setup, job.request, weights)
             if not planned.candidates:
                 raise conclusion.no_lane_error(planned, job.request)
@@ -214,6 +218,7 @@ class AsyncGateway:
             )  # fmt: skip
             walk = Walk(desk=desk, tried=job.tried)
             await walk.run()
+            self._checkups.begin(setup.credentials)
             if not walk.tried and not walk.out_of_time:  # another request shut the lanes a moment ago
                 raise conclusion.no_lane_error(self._plan(setup, job.request, weights), job.request)
         return self._concluded(walk, job)
@@ -421,6 +426,7 @@ async def _order(setup: Setup, job: _Job, given: tuple[ReferenceImage, ...], pla
         policy=setup.config.fallback,
         deadline=job.started + seconds,
         request_id=job.request_id,
+        last_resort=planned.last_resort,
         destination=await anyio.to_thread.run_sync(Destination, place, job.request_id) if place is not None else None,
     )
 

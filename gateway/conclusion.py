@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
@@ -131,7 +132,8 @@ def _wait(tried: Tried, walk: Walk) -> float | None:
     """
     if tried.attempt.outcome != "quota_exhausted" and tried.attempt.retry_after is not None:
         return tried.attempt.retry_after
-    return shut(walk.desk.monitor.state(tried.step.lane), walk.desk.clock.monotonic())
+    wait = shut(walk.desk.monitor.state(tried.step.lane), walk.desk.clock.monotonic())
+    return wait if wait is not None and wait < math.inf else None
 
 
 def no_lane_error(plan: Plan, request: ImageRequest) -> GatewayError:

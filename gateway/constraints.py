@@ -6,6 +6,7 @@ same question has the same answer. What passes (a breaker, a quota) is asked of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal
@@ -119,9 +120,10 @@ def indisposed(lane: Lane, state: LaneState, now: float) -> Exclusion | None:
         "quota" if cause == "quota_exhausted" else "region" if cause == "region"
         else "cooling_down" if cause in state.cooldowns else "circuit_open"
     )  # fmt: skip
-    advice = "a new key, account or configuration is needed; " if stands.state == "latched" else ""
-    detail = f"{cause}: {advice}again in {seconds:.0f} s"
-    return Exclusion(lane=lane.name, reason=reason, detail=detail, retry_after=seconds)
+    advice = "a new key, account or configuration is needed" if stands.state == "latched" else ""
+    again = f"again in {seconds:.0f} s" if seconds < math.inf else ""
+    detail = f"{cause}: {'; '.join(filter(None, (advice, again)))}"
+    return Exclusion(lane=lane.name, reason=reason, detail=detail, retry_after=seconds if again else None)
 
 
 def rested(lane: Lane, state: LaneState, sizes: Sequence[Size], now: float) -> tuple[Size, ...]:

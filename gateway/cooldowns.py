@@ -5,6 +5,7 @@ Times are seconds on a monotonic clock; *luck* is a random number from 0 to 1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -34,11 +35,12 @@ where the server failed at this size while it served another."""
 _LENGTHS: Final[Mapping[OutcomeName, tuple[float, float]]] = {
     "rate_limited": (20.0, 60.0),
     "balance": (900.0, 21_600.0),
-    "auth": (600.0, 600.0),
+    "auth": (math.inf, math.inf),
     "region": (21_600.0, 21_600.0),
     "model_gone": (3600.0, 86_400.0),
 }
-"""Seconds of rest after an outcome: the first time, and at most after doubling."""
+"""Seconds of rest after an outcome: the first time, and at most after doubling. A refused key rests until it is changed,
+or a free check finds it good."""
 
 _SPREAD: Final[frozenset[OutcomeName]] = frozenset({"rate_limited"})
 _DOUBLINGS: Final = 16

@@ -46,6 +46,15 @@ class Credentials:
                 if place[0] == index and place[1] in (model, _EVERY_MODEL) and rest.until <= start:
                     del self._rests[place]
 
+    def refused(self) -> tuple[int, ...]:
+        """The keys that were refused, and rest until they are found good."""
+        return tuple(index for index, _, outcome in tuple(self._rests) if outcome == "auth") if self._rests else ()
+
+    def absolve(self, index: int) -> None:
+        """A key that was refused is good."""
+        with self._lock:
+            self._rests.pop((index, _EVERY_MODEL, "auth"), None)
+
     async def aclose(self) -> None:
         """Close every adapter."""
         for adapter in self.adapters:

@@ -165,7 +165,8 @@ def standing(state: LaneState, lane: Lane, now: float) -> Standing:
     longest = max(state.cooldowns.items(), key=lambda item: item[1].until, default=None)
     if longest is not None and longest[1].until > now:
         name: State = "latched" if longest[1].latched else "open"
-        return Standing(name, longest[0], longest[1].until - now)
+        wait = longest[1].until - now
+        return Standing(name, longest[0], wait if wait < math.inf else None)
     opened = _noticed(state, now, 0.5).breaker
     status = breaker.status(opened, now)
     reason = "" if status == "closed" else "failures" if opened.probe is None else "a probe is under way"
@@ -173,7 +174,7 @@ def standing(state: LaneState, lane: Lane, now: float) -> Standing:
 
 
 def shut(state: LaneState, now: float) -> float | None:
-    """Seconds until the lane may be tried again, or None if it may be now."""
+    """Seconds until the lane may be tried again, infinite if time alone does not help, or None if it may be now."""
     if not (state.cooldowns or state.calls) and state.breaker.opened is None:
         return None
     until = max((cooldown.until for cooldown in state.cooldowns.values()), default=-math.inf)
@@ -205,6 +206,16 @@ def is_proven(state: LaneState, now: float) -> bool:
 def forgiven(state: LaneState) -> LaneState:
     """The state without its failures: an outage that is over says nothing about the calls after it."""
     return replace(state, failures=0.0, billed_failures=0.0)
+
+
+def absolved(state: LaneState) -> LaneState:
+    """The state of a lane whose key was refused, and has been found good."""
+    return replace(state, cooldowns={cause: each for cause, each in state.cooldowns.items() if cause != "auth"})
+
+
+def heard_of(state: LaneState, other: LaneState, outcome: OutcomeName) -> LaneState:
+    """The state of a lane that would meet the same *outcome* as the *other* did: it rests as long."""
+    return replace(state, cooldowns={**state.cooldowns, outcome: other.cooldowns[outcome]})
 
 
 def has_room(state: LaneState, now: float) -> bool:

@@ -28,7 +28,9 @@ from gateway.health import (
     LaneState,
     Standing,
     Started,
+    absolved,
     has_room,
+    heard_of,
     is_resting,
     next_state,
     patience,
@@ -46,8 +48,6 @@ HEDGE_CAPACITY: Final = Decimal(5)
 
 _FRESH: Final = LaneState()
 _CALM: Final = Standing("closed", "", None)
-_WHOLE_ACCOUNT: Final[frozenset[OutcomeName]] = frozenset({"auth", "balance"})
-"""Outcomes that the provider's other lanes would meet as well: the key is the same."""
 
 Chance = Callable[[], float]
 """Gives random numbers from 0 to 1. The default asks the system, since a private generator would repeat after a fork."""
@@ -97,6 +97,7 @@ class Monitor:
         self._numbers = itertools.count(1)
         self._places = itertools.count(1)
         self._told: dict[str, Standing] = {}
+        self._good: set[str] = set()
         self._waiting: dict[str, deque[_Waiter]] = {}
         self._lanes: Mapping[str, Lane] = {}
         self._at_once: Mapping[str, int | None] = {}
@@ -121,6 +122,7 @@ class Monitor:
             for name in names:
                 calls = self._states.pop(name, _FRESH).calls
                 self._usage.pop(name, None)
+                self._good.discard(name.partition("/")[0])
                 if calls:
                     self._states[name] = LaneState(calls=calls)
 
@@ -202,10 +204,16 @@ class Monitor:
         with self._lock:
             self._in_flight[entry.lane.provider] -= 1
             self._move(entry.lane, event)
-            if event.outcome in _WHOLE_ACCOUNT:
-                for lane in self._siblings(entry.lane):
-                    self._move(lane, event)
+            self._spread(entry.lane, event.outcome)
             self._let_in(entry.lane.provider)
+
+    def absolve(self, provider: str) -> None:
+        """The key of *provider*, which was refused, has been found good: if it is refused again, that is about a model."""
+        with self._lock:
+            self._good.add(provider)
+            for lane in [each for each in self._lanes.values() if each.provider == provider]:
+                self._note(lane, absolved(self.state(lane)))
+            self._let_in(provider)
 
     def earn(self, usd: Decimal) -> None:
         """An image came at the first attempt, for *usd*: a share of it may be spent on retries."""
@@ -315,13 +323,21 @@ class Monitor:
         return call
 
     def _move(self, lane: Lane, event: Event | Started) -> None:
-        now, before = self._clock.monotonic(), self.state(lane)
-        after = next_state(before, event, now)
-        self._states[lane.name] = after
-        was, stands = self._told.get(lane.name, _CALM), standing(after, lane, now)  # time alone changes it too
+        self._note(lane, next_state(self.state(lane), event, self._clock.monotonic()))
+
+    def _note(self, lane: Lane, state: LaneState) -> None:
+        """Keep the new *state*, and tell of it if the lane stands otherwise than was last told."""
+        self._states[lane.name] = state
+        was, stands = self._told.get(lane.name, _CALM), standing(state, lane, self._clock.monotonic())
         if was.state != stands.state or (stands.state != "closed" and was.reason != stands.reason):
             self._told[lane.name] = stands
             self._changed(lane, was, stands)
+
+    def _spread(self, lane: Lane, outcome: OutcomeName) -> None:
+        """Rest the provider's other lanes as well where they would meet the same outcome."""
+        if outcome == "balance" or (outcome == "auth" and lane.provider not in self._good):
+            for other in self._siblings(lane):
+                self._note(other, heard_of(self.state(other), self.state(lane), outcome))
 
     def _siblings(self, lane: Lane) -> list[Lane]:
         return [other for other in self._lanes.values() if other.provider == lane.provider and other.name != lane.name]

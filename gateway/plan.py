@@ -69,13 +69,15 @@ class Learning:
 class Plan:
     """Steps in the order they would be tried, and the lanes left out with their reasons.
 
-    *acceptance* is what has been learnt about the request's task, for quality ``"auto"`` alone.
+    *acceptance* is what has been learnt about the request's task, for quality ``"auto"`` alone. *last_resort* says that
+    only one lane could serve, and that it is asked although its breaker is open.
     """
 
     candidates: tuple[Candidate, ...] = ()
     excluded: tuple[Exclusion, ...] = ()
     warnings: tuple[str, ...] = ()
     acceptance: Learning | None = None
+    last_resort: bool = False
 
     def __str__(self) -> str:
         rows = [("#", "lane", "size", "USD", "seconds", "success")]

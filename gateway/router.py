@@ -11,7 +11,7 @@ from typing import Final
 
 from gateway import constraints, premium, ranking
 from gateway.constraints import Question, floor_of, ladder
-from gateway.health import forgiven, is_probing
+from gateway.health import LAST_LANE_PACE, forgiven, is_probing, is_resting
 from gateway.index import FRESH, Index, index
 from gateway.lanes import Lane
 from gateway.plan import Exclusion, Learning, Plan
@@ -35,6 +35,9 @@ def plan(request: ImageRequest, lanes: Sequence[Lane], situation: Situation) -> 
     known = index(lanes)
     may = known.field(asked)
     tiers, unfit = _fit(known, may.tiers, asked, situation)
+    last = None if tiers else _last_resort(may.tiers, situation)
+    if last is not None:
+        tiers, unfit = _with(last, unfit, situation)
     sort = request.providers.sort or situation.sort
     incumbent = situation.incumbents.get(Kind.of(request))
     learning = None
@@ -47,8 +50,9 @@ def plan(request: ImageRequest, lanes: Sequence[Lane], situation: Situation) -> 
     return Plan(
         tuple([step.candidate for step in steps]),
         (*may.excluded, *unfit),
-        tuple(lane_warnings(steps[0].lane, request, situation.today)) if steps else (),
+        (*_told(last if tiers else None), *(lane_warnings(steps[0].lane, request, situation.today) if steps else ())),
         learning,
+        last_resort=last is not None and bool(tiers),
     )
 
 
@@ -99,6 +103,42 @@ def _fit(
         if runners:
             fit.append(runners)
     return fit, unfit
+
+
+def _last_resort(tiers: Tiers, situation: Situation) -> Runner | None:
+    """The lane to ask although its breaker is open: the only one that could serve is slowed down, and never shut out.
+
+    A lane with a cooldown could not serve: its next call would surely end as the last one did.
+    """
+    states, now = situation.states, situation.now
+    able = [each for tier in tiers for each in tier if not is_resting(states.get(each.name, FRESH), now)]
+    if len(able) != 1:
+        return None
+    (only,) = able
+    state, usage = states.get(only.name, FRESH), situation.quotas.get(only.name)
+    full = usage is not None and constraints.used_up(only.lane, usage, 1, now) is not None
+    sizes = constraints.rested(only.lane, state, tuple(only.steps), now)
+    if full or not sizes:
+        return None
+    return only._replace(steps={size: only.steps[size] for size in sizes})
+
+
+def _with(last: Runner, unfit: list[Exclusion], situation: Situation) -> tuple[list[list[Runner]], list[Exclusion]]:
+    """The lanes and exclusions with the *last* resort among the lanes, or else the time at which it will be."""
+    others = [each for each in unfit if each.lane != last.name]
+    wait = situation.states[last.name].last_call + LAST_LANE_PACE - situation.now
+    if wait <= 0:
+        return [[last]], others
+    detail = f"failures: as the only lane that could serve it is asked again in {wait:.0f} s"
+    return [], [*others, Exclusion(lane=last.name, reason="circuit_open", detail=detail, retry_after=wait)]
+
+
+def _told(last: Runner | None) -> tuple[str, ...]:
+    if last is None:
+        return ()
+    return (
+        f"{last.name} is the only lane that could serve, and fails: it is asked at most every {LAST_LANE_PACE:.0f} s",
+    )
 
 
 def _now(known: Index, runner: Runner, asked: Question, situation: Situation) -> Runner | Exclusion:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from providers.images import ReferenceImage
+
 Failure = Literal["transport", "timeout", "bad_response"]
 
 
@@ -16,10 +18,12 @@ class Exchange:
 
     *sent* turns true when the whole request body has left: from then on the upstream may have charged for it.
     *body* is the answer with each image replaced by a marker; *images* holds the bytes by marker.
+    *uploads* are the large images that the request shall carry, by the token that stands in for each.
     With a *folder*, large images are gathered in files there instead of in memory.
     *failure* says how the exchange broke, if it did, and *failure_detail* why.
     """
 
+    uploads: dict[bytes, ReferenceImage] = field(default_factory=dict, repr=False)
     folder: Path | None = None
     sent: bool = False
     status: int | None = None

@@ -18,6 +18,7 @@ import httpx2
 from providers.exchange import Exchange, Failure
 from providers.extraction import ExtractionError, ImageExtractor, Limits
 from providers.http11 import IDLE_FOR, MAX_IDLE, Body, Http11Transport
+from providers.uploads import put_in
 
 POOL_TIMEOUT: Final = 2.0
 """Seconds to wait for a free connection of our own."""
@@ -82,6 +83,8 @@ class RecordingTransport(httpx2.AsyncBaseTransport):
         exchange = _exchange.get() or Exchange()
         _prepare(request, exchange)
         with _noting_failure(exchange):
+            if exchange.uploads:
+                await put_in(request, exchange.uploads)
             response = await self._inner.handle_async_request(request)
             try:
                 await self._take_in(request, response, exchange)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 
@@ -31,14 +32,62 @@ def test_the_next_key_is_used_on_the_same_lane(trouble: OutcomeName) -> None:
     assert [attempt.outcome for attempt in result.attempts] == [trouble, "ok"]
 
 
-def test_a_key_in_trouble_is_passed_over_for_ten_minutes() -> None:
+def test_a_key_without_balance_is_passed_over_for_a_quarter_of_an_hour() -> None:
+    painters = with_keys("a", "b")
+    painters.script("first", fails("balance"))
+    painters.draw()
+    painters.draw()
+    painters.time.now += 900
+    painters.draw()
+    assert used(painters) == ["a", "b", "b", "a"]
+
+
+def test_a_refused_key_is_checked_for_free_at_once_and_every_ten_minutes_and_not_used_meanwhile() -> None:
+    painters = with_keys("a", "b")
+    painters.script("first", fails("auth"))
+    for _ in range(5):  # every five minutes
+        painters.draw()
+        painters.time.now += 295
+    assert used(painters) == ["a", *["b"] * 5]
+    assert [(name, key) for name, key, _ in painters.checks] == [("first", "a")] * 3
+    gaps = [later[2] - earlier[2] for earlier, later in pairwise(painters.checks)]
+    assert all(600 <= gap <= 605 for gap in gaps)
+
+
+def test_a_refused_key_that_a_check_finds_good_is_used_again() -> None:
     painters = with_keys("a", "b")
     painters.script("first", fails("auth"))
     painters.draw()
-    painters.draw()
+    painters.good_keys.add("a")
     painters.time.now += 600
     painters.draw()
-    assert used(painters) == ["a", "b", "b", "a"]
+    assert used(painters) == ["a", "b", "a"]
+
+
+def test_a_lane_whose_only_key_is_refused_stays_shut_until_a_check_finds_it_good() -> None:
+    painters = with_keys("a")
+    painters.script("first", fails("auth"))
+    painters.draw()
+    painters.time.now += 86_400
+    painters.draw()
+    shown = painters.gateway.health()[0]
+    assert (used(painters), shown.state, shown.until) == (["a", "other", "other"], "latched", None)
+    painters.good_keys.add("a")
+    painters.time.now += 600
+    painters.draw()
+    assert painters.gateway.health()[0].state == "closed"
+
+
+def test_a_refusal_about_one_model_does_not_keep_the_others_shut() -> None:
+    """403 for a model that the account may not use: the check finds the key good."""
+    painters = studio(first=relay(lane("gated", price=0.01), lane("open", price=0.02), keys=("a",)))
+    painters.good_keys.add("a")
+    painters.script("first", fails("auth"))
+    with pytest.raises(AllAttemptsFailed):
+        painters.draw()
+    assert [each.state for each in painters.gateway.health()] == ["closed", "closed"]
+    painters.script("first", fails("auth"))
+    assert painters.draw().model == "open"
 
 
 def test_the_trouble_of_one_key_is_not_held_against_the_lane() -> None:

@@ -24,7 +24,6 @@ def length(outcome: OutcomeName, luck: float = 0.0, **cause: object) -> float:
     [
         ("rate_limited", 20, 40, 60),
         ("balance", 900, 1800, 21_600),
-        ("auth", 600, 600, 600),
         ("region", 21_600, 21_600, 21_600),
         ("model_gone", 3600, 7200, 86_400),
     ],
@@ -146,7 +145,11 @@ def test_answers_that_were_on_their_way_when_a_size_was_put_to_rest_lengthen_not
     assert size_wait({"4K": told("------")}, "4K", NOW) == 600
 
 
-OUTCOMES = st.sampled_from(["rate_limited", "quota_exhausted", "balance", "auth", "region", "model_gone"])
+def test_a_refused_key_rests_until_it_is_changed_or_found_good() -> None:
+    assert length("auth") == float("inf")
+
+
+OUTCOMES = st.sampled_from(["rate_limited", "quota_exhausted", "balance", "region", "model_gone"])
 CAUSES = st.builds(
     Cause,
     outcome=OUTCOMES,

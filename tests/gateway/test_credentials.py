@@ -30,7 +30,7 @@ def test_the_first_key_is_used_as_long_as_it_works() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "seconds"), [("auth", 600.0), ("balance", 900.0), ("quota_exhausted", 3000.0)]
+    ("outcome", "seconds"), [("balance", 900.0), ("quota_exhausted", 3000.0)]
 )  # fmt: skip
 def test_a_key_in_trouble_is_passed_over_to_the_second(outcome: OutcomeName, seconds: float) -> None:
     credentials = keys(2)
@@ -48,8 +48,8 @@ def test_a_refusal_and_a_balance_belong_to_the_key_and_a_quota_to_one_model(outc
 
 def test_with_every_key_at_rest_none_is_left_and_the_one_that_rests_the_shortest_is_used() -> None:
     credentials = keys(2)
-    assert credentials.rest(1, MODEL, trouble("auth"), NOW) is True
-    assert credentials.rest(0, MODEL, trouble("auth"), NOW + 100) is False
+    assert credentials.rest(1, MODEL, trouble("balance"), NOW) is True
+    assert credentials.rest(0, MODEL, trouble("balance"), NOW + 100) is False
     assert credentials.pick(MODEL, NOW + 200) == 1
 
 
@@ -63,8 +63,16 @@ def test_a_key_left_for_one_model_is_not_one_left_for_another() -> None:
 def test_the_longest_of_several_troubles_counts() -> None:
     credentials = keys(2)
     credentials.rest(0, MODEL, trouble("quota_exhausted", reset=3000.0), NOW)
+    credentials.rest(0, MODEL, trouble("balance"), NOW)
+    assert [credentials.pick(MODEL, NOW + after) for after in (901.0, 2999.0, 3000.0)] == [1, 1, 0]
+
+
+def test_a_refused_key_is_passed_over_until_it_is_found_good() -> None:
+    credentials = keys(2)
     credentials.rest(0, MODEL, trouble("auth"), NOW)
-    assert [credentials.pick(MODEL, NOW + after) for after in (601.0, 2999.0, 3000.0)] == [1, 1, 0]
+    assert (credentials.pick(MODEL, NOW + 1e9), credentials.refused()) == (1, (0,))
+    credentials.absolve(0)
+    assert (credentials.pick(MODEL, NOW), credentials.refused()) == (0, ())
 
 
 def emptied(credentials: Credentials, now: float) -> float:

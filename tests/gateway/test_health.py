@@ -68,7 +68,7 @@ def begun(state: LaneState, *calls: int, now: float = NOW, lease: float = 80.0) 
 
 @pytest.mark.parametrize(
     ("outcome", "seconds"),
-    [("rate_limited", 20.0), ("balance", 900.0), ("auth", 600.0), ("region", 21_600.0), ("model_gone", 3600.0),
+    [("rate_limited", 20.0), ("balance", 900.0), ("region", 21_600.0), ("model_gone", 3600.0),
      ("quota_exhausted", 3000.0)],
 )  # fmt: skip
 def test_a_lane_rests_after_what_the_next_call_would_meet_too(outcome: OutcomeName, seconds: float) -> None:
@@ -399,7 +399,7 @@ def test_a_snapshot_shows_why_and_for_how_long_a_lane_is_shut() -> None:
 
 EVENTS = st.builds(
     event,
-    st.sampled_from(OUTCOMES),
+    st.sampled_from([outcome for outcome in OUTCOMES if outcome != "auth"]),  # which time does not heal
     st.sampled_from(["no", "maybe", "yes"]),
     size=st.sampled_from(["1K", "4K"]),
     retry_after=st.none() | st.floats(),

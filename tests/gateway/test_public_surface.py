@@ -51,7 +51,7 @@ def test_the_preferences_and_their_defaults() -> None:
         ("ReferenceImage", ["data", "mime_type"]),
         ("Attempt", ["lane", "size", "outcome", "billed", "cost", "duration", "retry_after", "detail"]),
         ("Cost", ["usd", "basis"]),
-        ("Plan", ["candidates", "excluded", "warnings", "acceptance"]),
+        ("Plan", ["candidates", "excluded", "warnings", "acceptance", "last_resort"]),
         ("Candidate", ["lane", "size", "expected_cost", "expected_seconds", "success_rate"]),
         ("Exclusion", ["lane", "reason", "detail", "retry_after"]),
         ("LaneHealth", ["lane", "state", "reason", "until", "success_rate", "p50", "in_flight", "limit", "mode"]),

@@ -66,7 +66,7 @@ def resting(cause: OutcomeName, until: float = NOW + 12, latched: bool = False) 
     return LaneState(cooldowns={cause: Cooldown(until=until, latched=latched)})
 
 
-OPEN = LaneState(breaker=Breaker(opened=NOW - 1, until=NOW + 12))
+OPEN = LaneState(breaker=Breaker(opened=NOW - 1, until=NOW + 12), last_call=NOW - 1)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_lane_that_needs_somebody_to_act_says_so() -> None:
 
 
 def test_a_lane_whose_breaker_is_open_is_left_out_until_it_may_be_probed() -> None:
-    plan = planned(FLASH, situation=replace(CALM, states={FLASH.name: OPEN}))
+    plan = planned(FLASH, CHEAP, situation=replace(CALM, states={FLASH.name: OPEN}))
     assert why(plan) == {"acme": ("circuit_open", "failures: again in 12 s")}
     assert plan.excluded[0].retry_after == 12
     assert order(planned(FLASH, situation=replace(CALM, states={FLASH.name: OPEN}, now=NOW + 12))) == ["acme"]
@@ -547,3 +547,37 @@ def test_warnings_are_about_the_lane_that_is_tried_first() -> None:
     leaving = at("leaving", "0.01", retired=TODAY + DAY)
     assert len(planned(leaving, CHEAP).warnings) == 1
     assert planned(leaving, CHEAP, providers={"order": ["cheap"]}).warnings == ()
+
+
+# The last resort
+
+BROKEN = LaneState(breaker=Breaker(opened=NOW - 20, until=NOW + 100, openings=3), last_call=NOW - 20)
+
+
+def test_the_only_lane_that_could_serve_is_asked_although_its_breaker_is_open() -> None:
+    plan = planned(FLASH, situation=replace(CALM, states={FLASH.name: BROKEN}))
+    assert (order(plan), plan.excluded, plan.last_resort) == (["acme"], (), True)
+    assert plan.warnings == ("acme/flash is the only lane that could serve, and fails: it is asked at most every 10 s",)
+
+
+def test_it_is_not_asked_again_within_ten_seconds() -> None:
+    state = replace(BROKEN, last_call=NOW - 4)
+    plan = planned(FLASH, situation=replace(CALM, states={FLASH.name: state}))
+    assert (order(plan), plan.last_resort, plan.warnings) == ([], False, ())
+    assert [(each.reason, each.retry_after) for each in plan.excluded] == [("circuit_open", 6.0)]
+
+
+def test_a_lane_whose_next_call_would_surely_fail_is_no_other_that_could_serve() -> None:
+    states = {CHEAP.name: BROKEN, DEAR.name: LaneState(cooldowns={"balance": Cooldown(until=NOW + 900)})}
+    plan = planned(CHEAP, DEAR, situation=replace(CALM, states=states))
+    assert (order(plan), list(why(plan))) == (["cheap"], ["dear"])
+
+
+def test_with_two_broken_lanes_both_stay_shut() -> None:
+    plan = planned(CHEAP, DEAR, situation=replace(CALM, states={CHEAP.name: BROKEN, DEAR.name: BROKEN}))
+    assert (order(plan), plan.last_resort, len(plan.excluded)) == ([], False, 2)
+
+
+def test_a_lane_that_rests_is_no_last_resort() -> None:
+    resting = LaneState(cooldowns={"rate_limited": Cooldown(until=NOW + 30)})
+    assert order(planned(FLASH, situation=replace(CALM, states={FLASH.name: resting}))) == []

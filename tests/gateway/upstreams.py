@@ -135,7 +135,9 @@ class Scripted:
         return await answer(request, exchange)
 
     async def check(self, timeout: float) -> Outcome:
-        return Outcome(name="ok", billed="no")
+        key = self.settings.api_key.reveal() if self.settings.api_key else None
+        self._studio.checks.append((self.settings.name, key, self._studio.time.now))
+        return Outcome(name="ok" if key in self._studio.good_keys else "auth", billed="no")
 
     async def aclose(self) -> None:
         await anyio.lowlevel.checkpoint()
@@ -144,13 +146,18 @@ class Scripted:
 
 @dataclass
 class Studio:
-    """Every scripted upstream of a test, the calls they saw, and the gateway over them."""
+    """Every scripted upstream of a test, the calls they saw, and the gateway over them.
+
+    *checks* are the free ones: who, with which key, when. They find only *good_keys* good.
+    """
 
     config: Config
     time: VirtualTime = field(default_factory=VirtualTime)
     scripts: dict[str, list[Answer]] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     adapters: list[Scripted] = field(default_factory=list)
+    checks: list[tuple[str, str | None, float]] = field(default_factory=list)
+    good_keys: set[str | None] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.gateway = AsyncGateway(self.config, clock=self.time.clock, load=self.load, chance=lambda: 0.0)

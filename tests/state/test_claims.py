@@ -119,6 +119,28 @@ def test_a_holder_that_never_came_back_after_it_may_have_spent_leaves_doubt(plac
     place.run(main)
 
 
+async def dies(place: Place, state: State) -> None:
+    """Let it look as if the process of *state* had died."""
+    engine: Any = state.engine
+    if place.name == "sqlite":
+        engine._writer._presence.leave()
+    else:
+        await engine.ask(("ZADD", engine.key("workers"), 1, engine.worker))
+
+
+def test_a_holder_whose_process_died_is_not_waited_for_until_its_lease_is_over(shared_place: Place) -> None:
+    async def main() -> None:
+        first, other = shared_place.opened(), shared_place.opened()
+        await first.claims.claim(claim("first"))
+        await first.claims.claim(claim("second", key="z" * 64))
+        await first.claims.spending("z" * 64, "second")
+        await dies(shared_place, first)
+        assert await other.claims.claim(claim("third")) == New()
+        assert await other.claims.claim(claim("fourth", key="z" * 64)) == Unknown("second")
+
+    shared_place.run(main)
+
+
 def test_after_a_day_the_key_is_forgotten(place: Place) -> None:
     async def main() -> None:
         state = place.opened()

@@ -17,6 +17,7 @@ from gateway.fingerprint import fingerprint
 from gateway.idempotency import Idempotency, Wish
 from gateway.request import ImageRequest
 from gateway.result import Attempt, Cost, ImageResult
+from gateway.state.claims import Answer, Claim
 from providers.errors import (
     AllAttemptsFailed,
     ContentBlocked,
@@ -118,6 +119,29 @@ def test_who_waits_longer_than_its_deadline_is_told(place: Place) -> None:
         assert isinstance(error, DeadlineExceeded)
         assert "request first under the same idempotency_key" in str(error)
         assert (place.wall.now - began).total_seconds() == pytest.approx(90)
+
+    place.run(main)
+
+
+def test_who_has_lost_the_key_before_it_began_draws_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was stopped for longer than its lease, and another one has begun."""
+
+    async def main() -> None:
+        slow = Desk(place, drawn())
+        claims, claim = slow.keys.claims, slow.keys.claims.claim
+
+        async def claimed_and_lost(wanted: Claim) -> Answer:
+            answer = await claim(wanted)
+            claims.abandon(wanted.key, wanted.owner)
+            await slow.state.engine.flush()
+            await claim(replace(wanted, owner="other"))
+            return answer
+
+        monkeypatch.setattr(claims, "claim", claimed_and_lost)
+        error = await slow.fails("slow")
+        assert isinstance(error, OutcomeUnknown)
+        assert "another request has taken it over" in str(error)
+        assert slow.calls == 0
 
     place.run(main)
 

@@ -184,6 +184,19 @@ def test_a_reservation_that_was_given_up_does_not_come_to_life_when_the_server_w
     run(state, main)
 
 
+def test_a_reservation_that_arrives_after_it_was_taken_back_counts_for_nothing(state: State) -> None:
+    async def main() -> None:
+        ledger, late = books(state, a_day("1")), entry("0.20")
+        await ledger.reserve(entry("0.10"))
+        ledger.settle(Booking(late, ()), "cancelled", "no", None)
+        await state.engine.flush()
+        await ledger.reserve(late)
+        assert await spent(ledger) == ["0.10"]
+        assert len(await ledger.entries()) == 1
+
+    run(state, main)
+
+
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:{port}/0", "redis://:wrong-password@127.0.0.1:{port}/0"])
 def test_a_wrong_or_missing_password_is_told_without_showing_it(tmp_path: Path, url: str) -> None:
     server = RedisServer(tmp_path, "--requirepass", "the-real-password")

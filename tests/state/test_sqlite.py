@@ -19,6 +19,7 @@ import pytest
 from gateway.budgets import Budget
 from gateway.ledger import Ledger
 from gateway.state import State, open_state
+from gateway.state.presence import alone, is_alive
 from gateway.state.sqlite import Database
 from gateway.state.sqlite_ledger import SqliteLedger
 from gateway.state.stores import StateUnavailable
@@ -184,7 +185,7 @@ def no_room(path: str) -> None:
 
 def test_a_settlement_that_never_could_be_written_counts_as_unknown_at_its_price(path: Path) -> None:
     process = started(no_room, str(path))
-    process.join()
+    process.join(60)
     assert process.exitcode == 42
     state = at(path)
 
@@ -276,7 +277,7 @@ def forks(path: str) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_fork_of_a_process_with_an_open_ledger_writes_as_a_process_of_its_own(path: Path) -> None:
     process = started(forks, str(path))
-    process.join()
+    process.join(60)
     assert process.exitcode == 42
 
 
@@ -301,8 +302,15 @@ def test_of_two_processes_that_open_a_new_file_at_once_both_can_use_it(path: Pat
     together = context().Barrier(4)
     processes = [started(opens, str(path), together) for _ in range(4)]
     for process in processes:
-        process.join()
+        process.join(60)
     assert [process.exitcode for process in processes] == [0] * 4
+
+
+def test_while_one_opens_the_file_no_other_does(tmp_path: Path) -> None:
+    """Or else one of two that switch a new file to a write-ahead log at once is told that it is locked."""
+    with alone(tmp_path):
+        assert is_alive(tmp_path, ".alone")  # the lock is held
+    assert not is_alive(tmp_path, ".alone")
 
 
 def opens(path: str, together: Any) -> None:
