@@ -83,7 +83,8 @@ class Config:
     *egress_country* is where calls leave from (ISO 3166-1 alpha-2, None: unknown). *deadlines* is seconds for a whole
     request by size. *models* are the canonical ids a request without a model may get, None for any. *record_prompts*:
     listeners, traces and the ledger are told the prompts. *blobs* is the folder for images that are kept, None: the state's
-    own. *source* is the path of the file, ``"environment"`` or ``"mapping"``.
+    own. *state_named*: the configuration names the state; if not, the command line uses this user's own. *source* is the
+    path of the file, ``"environment"`` or ``"mapping"``.
     """
 
     egress_country: str | None
@@ -99,6 +100,7 @@ class Config:
     record_prompts: bool = False
     budgets: tuple[Budget, ...] = ()
     blobs: Path | None = None
+    state_named: bool = False
 
 
 def load(
@@ -191,6 +193,7 @@ def _built(settings: Settings, found: Document, environ: Mapping[str, str]) -> C
         record_prompts=settings.gateway.record_prompts,
         budgets=budgets,
         blobs=found.folder / settings.gateway.blobs if settings.gateway.blobs else None,
+        state_named="state" in settings.gateway.model_fields_set,
     )
 
 

@@ -55,7 +55,10 @@ def test_a_wheel_holds_both_packages_with_their_data_and_types(tmp_path: Path) -
     subprocess.run(command, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("image_gateway-*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    data = {"gateway/py.typed", "providers/py.typed", "gateway/catalogue.toml", "providers/presets.toml"}
+    data = {
+        "gateway/py.typed", "providers/py.typed", "gateway/catalogue.toml", "gateway/gateway.schema.json",
+        "providers/presets.toml",
+    }  # fmt: skip
     assert data <= names
     assert {
         "gateway/client.py",

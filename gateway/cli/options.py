@@ -113,6 +113,10 @@ class Asked:
     quality: Annotated[
         str, typer.Option(metavar="standard|premium|auto", help="The class of models.", rich_help_panel=LANES)
     ] = "standard"
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="LABEL", help='What the image is for, such as "poster".', rich_help_panel=LANES),
+    ] = None
     only: Annotated[
         Texts, typer.Option(metavar="PROVIDER", help="Use only this provider. Repeatable.", rich_help_panel=LANES)
     ] = None

@@ -33,5 +33,9 @@ def show(plan: Plan) -> None:
     if plan.excluded:
         console.print()
         console.print(tables.exclusions(plan.excluded))
+    if plan.acceptance is not None:
+        console.print()
+        console.print(visible(plan.acceptance.why))
+        console.print(tables.acceptance(plan.acceptance.rows))
     for warning in plan.warnings:
         console.print(f"warning: {visible(warning)}", style="yellow")

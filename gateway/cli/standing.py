@@ -35,7 +35,7 @@ def _barred(gateway: AsyncGateway, **wishes: Any) -> dict[str, Exclusion]:
     """By lane, why it is out of requests with these *wishes*, for another reason than their size."""
     barred: dict[str, Exclusion] = {}
     for size in SIZES:
-        for exclusion in gateway.plan("anything", size=size, **wishes).excluded:
+        for exclusion in gateway.plan("anything", size=size, fallback=("switch",), **wishes).excluded:
             if exclusion.reason != "size":
                 barred.setdefault(exclusion.lane, exclusion)
     return barred

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from gateway.cli.consoles import visible
 from gateway.health import LaneHealth
-from gateway.plan import Candidate, Exclusion
+from gateway.plan import AcceptanceRow, Candidate, Exclusion
 from gateway.result import Attempt
 from providers.sanitise import sanitise
 
@@ -99,6 +99,20 @@ def candidates(steps: Sequence[Candidate]) -> Table:
             Text(f"{step.expected_seconds:.0f}"),
             Text(f"{step.success_rate:.0%}"),
         )
+    return made
+
+
+def acceptance(rows: Sequence[AcceptanceRow]) -> Table:
+    """What is known of each lane's images for a task."""
+    made = table("lane", "verdicts", "accepted", "USD each", "from", "to", right=("verdicts", "accepted"))
+    for row in rows:
+        made.add_row(
+            Text(visible(row.lane)),
+            Text(str(row.verdicts)),
+            Text("–" if row.accepted is None else f"{row.accepted:.0%}"),
+            *(Text("–" if amount is None else usd(amount)) for amount in (row.cost, row.low, row.high)),
+        )
+    keep_whole(made, "lane")
     return made
 
 

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import anyio.to_thread
 
-from tests.gateway.virtual_time import VirtualTime
+from tests.gateway.virtual_time import VirtualTime, counted
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class SocketTime(VirtualTime):
     def run(self, job: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run *job* on a fresh event loop."""
         with (
-            patch.object(anyio.to_thread, "run_sync", _counted(anyio.to_thread.run_sync)),
+            patch.object(anyio.to_thread, "run_sync", counted(anyio.to_thread.run_sync)),
             asyncio.Runner(loop_factory=lambda: _Loop(self)) as runner,
         ):
             return runner.run(job())
@@ -73,18 +73,3 @@ class _Selector(selectors.DefaultSelector):
             raise RuntimeError("everybody waits, and nothing is going to happen")
         self._time.now += timeout
         return ready
-
-
-def _counted(run_sync: Callable[..., Any]) -> Callable[..., Any]:
-    """anyio's *run_sync*, with its calls counted by the loops above: it brings threads of its own."""
-
-    async def counted(*args: Any, **options: Any) -> Any:
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, _Loop)
-        loop.jobs += 1
-        try:
-            return await run_sync(*args, **options)
-        finally:
-            loop.jobs -= 1
-
-    return counted

@@ -72,7 +72,8 @@ def test_row_38_after_four_fast_503_the_fifth_request_goes_elsewhere_at_once(kin
 @both
 def test_row_39_two_overdue_calls_in_flight_open_the_breaker_before_either_returns(kind: str) -> None:
     async def act(stage: Stage) -> None:
-        hanging = [asyncio.create_task(stage.draw(deadline=200)) for _ in range(2)]
+        alone = {"providers": {"only": ["first"]}, "deadline": 200}  # where no other lane can take over, a call goes on
+        hanging = [asyncio.create_task(stage.draw(**alone)) for _ in range(2)]
         await asyncio.sleep(44)
         assert (stage.health["first"].state, stage.health["first"].in_flight) == ("closed", 2)
         await asyncio.sleep(4)  # overdue is what takes longer than max(45 s, twice the 95th percentile)
@@ -80,8 +81,7 @@ def test_row_39_two_overdue_calls_in_flight_open_the_breaker_before_either_retur
         ended = await stage.draw()
         assert (ended.told, ended.asked, ended.spent, stage.calls()) == ((DRAWN,), ("second",), "0.10", 2)
         for each in await asyncio.gather(*hanging):
-            assert each.told == (("timeout", "maybe"), DRAWN)
-            assert (each.asked, each.spent) == (("first", "second"), "0.15")
+            assert (each.told, each.spent) == ((("timeout", "maybe"),), "0.05")
 
     on_stage(kind, never_answers, act=act)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any
 
 import pytest
 
@@ -36,8 +37,12 @@ def test_row_01_a_refused_connection_costs_nothing_and_the_other_lane_is_asked_a
 def test_row_01_a_name_that_does_not_resolve_costs_nothing_and_the_other_lane_is_asked_at_once(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unknown(*_: object, **__: object) -> None:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    known = socket.getaddrinfo
+
+    def unknown(host: Any, *rest: Any, **more: Any) -> Any:
+        if "invalid" in str(host):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return known(host, *rest, **more)
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     nowhere = {"first": "http://nowhere.invalid"}

@@ -63,7 +63,7 @@ def test_row_47_at_the_soft_timeout_another_lane_starts_and_one_image_is_returne
 
 
 @both
-def test_row_47_no_second_lane_starts_before_its_price_has_been_put_by(kind: str) -> None:
-    ended = raced(kind, 70, 5, spent_before=1)
+def test_row_47_no_second_lane_starts_at_the_soft_timeout_before_its_price_has_been_put_by(kind: str) -> None:
+    ended = raced(kind, 45.5, 0.1, spent_before=1)
     assert (ended.told, ended.asked, ended.spent) == ((("ok", "yes"),), ("first",), "0.05")
-    assert ended.seconds == pytest.approx(70)
+    assert ended.seconds == pytest.approx(45.5)

@@ -47,7 +47,8 @@ def test_budgets_are_read_with_their_scope_and_mode(tmp_path: Path) -> None:
             usd=Decimal("0.5"), per="month", mode="soft", provider="google", tag=("team", "art=deco"), zone="Asia/Hong_Kong"
         ),
     )  # fmt: skip
-    assert config.blobs == tmp_path / "images"
+    assert (config.blobs, config.state, config.state_named) == (tmp_path / "images", "memory", False)
+    assert loaded(tmp_path, '[gateway]\nstate = "memory"\n').state_named
     assert loaded(tmp_path, "").budgets == ()
     assert loaded(tmp_path, "").blobs is None
 
