@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
@@ -34,12 +34,14 @@ TASKS_KEPT: Final = 1_000
 class Tally:
     """What the verdicts on a lane's images for one task add up to; all but *judged*, their number, is discounted.
 
+    *silent* is how many requests the lane has served since without a verdict.
     *images* of which *accepted*, *spend* and *cleanup* in USD, and what the images were *listed* at in USD. The others are
     for the interval: sums over the verdicts of the money squared, of the money times the images accepted, and of the images
     accepted squared.
     """
 
     judged: int = 0
+    silent: int = 0
     verdicts: float = 0.0
     images: float = 0.0
     accepted: float = 0.0
@@ -89,7 +91,7 @@ class Tally:
 
 _DUST: Final = 1e-9
 """What taking a verdict back may leave of a sum by rounding."""
-_SUMS: Final = tuple(each.name for each in fields(Tally) if each.name != "judged")
+_SUMS: Final = tuple(each.name for each in fields(Tally) if each.name not in ("judged", "silent"))
 
 
 def verdict(spend: float, images: int, accepted: bool, cleanup: float, listed: float | None = None) -> Tally:
@@ -174,10 +176,11 @@ class _Delivery:
 
 @dataclass(slots=True, eq=False)
 class _Task:
-    """The tallies of a task by lane, each as of *clock* verdicts."""
+    """The tallies of a task by lane, each as of *clock* verdicts, and the deliveries since the last verdict on each."""
 
     clock: int = 0
     tallies: dict[str, tuple[Tally, int]] = field(default_factory=dict)
+    silent: Counter[str] = field(default_factory=Counter)
 
     def tally(self, lane: str) -> Tally:
         tally, at = self.tallies.get(lane, (Tally(), self.clock))
@@ -226,6 +229,8 @@ class Verdicts:
         )
         with self._lock:
             self._deliveries[request_id] = delivery
+            if delivery.task in self._tasks:
+                self._tasks[delivery.task].silent[lane] += 1
             if len(self._deliveries) > self._kept:
                 self._deliveries.popitem(last=False)
 
@@ -246,6 +251,7 @@ class Verdicts:
                     f"of this gateway, one of its last {self._kept:,}"
                 )
             task = self._task(delivery.task)
+            task.silent[delivery.lane] = 0
             if delivery.book is task:
                 task.add(delivery, -1)
             else:
@@ -258,7 +264,10 @@ class Verdicts:
         """The tallies of *task* by lane, as they count now."""
         with self._lock:
             known = self._tasks.get(task or "")
-            return {lane: known.tally(lane) for lane in known.tallies} if known else {}
+            if known is None:
+                return {}
+            lanes = {**known.tallies, **known.silent}
+            return {lane: replace(known.tally(lane), silent=known.silent[lane]) for lane in lanes}
 
     def _task(self, name: str) -> _Task:
         task = self._tasks.setdefault(name, _Task())

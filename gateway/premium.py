@@ -25,6 +25,8 @@ MIN_RECENT: Final = 10
 """What verdicts still have to weigh, discounted as they are, for a lane to count as known."""
 TRIAL_SHARE: Final = 0.1
 """The share of a task's requests that goes to a lane which is not known well enough but could be the cheapest."""
+MAX_SILENT: Final = 50
+"""Requests that a lane may serve for a task without a verdict before it is tried no more: nobody seems to judge them."""
 CHANCES: Final = 1 << 32
 """Into how many parts the seed divides the requests, to find those for trials."""
 
@@ -76,7 +78,8 @@ def _scored(runner: Runner, cost: float) -> Runner:
 class Estimate:
     """What an accepted image from *lane* is thought to cost, in USD: *cost* within *low* to *high*.
 
-    *price* is USD per delivered image, whatever becomes of it. *tally* is at today's list price and the size asked for.
+    *silent* is how many images it delivered since the last verdict. *price* is USD per delivered image, whatever becomes
+    of it. *tally* is at today's list price and the size asked for.
     """
 
     lane: Lane
@@ -84,13 +87,15 @@ class Estimate:
     tally: Tally
     low: float
     high: float
+    silent: int = 0
 
     @classmethod
     def of(cls, lane: Lane, size: Size, price: float, tally: Tally | None) -> Estimate:
         """The estimate for *lane* at *size* from its *tally*, if there is one."""
+        silent = tally.silent if tally is not None else 0
         tally = tally.at(float(lane.prices[size])) if tally is not None else Tally()
         low, high = interval(tally, price)
-        return cls(lane=lane, price=price, tally=tally, low=low, high=high)
+        return cls(lane=lane, price=price, tally=tally, low=low, high=high, silent=silent)
 
     @property
     def measured(self) -> bool:
@@ -188,7 +193,7 @@ def _with_trial(choice: Choice, best: Estimate, estimates: Sequence[Estimate], c
     """*choice*, and the lane that is tried because it might be cheaper than *best*: of the other class first."""
     if not best.measured:
         return choice
-    hopeful = [each for each in estimates if each is not best and each.low < best.cost]
+    hopeful = [each for each in estimates if each is not best and each.low < best.cost and each.silent < MAX_SILENT]
     if not hopeful:
         return choice
     lane = min(hopeful, key=lambda each: (each.premium is best.premium, each.low, each.lane.name)).lane.name

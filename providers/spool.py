@@ -92,8 +92,9 @@ class FileRoom:
 
     def _store(self, data: bytes) -> None:
         if self._file is None and self._folder is not None and self._size + len(data) > SPILL:
-            self._file = _TemporaryFile(self._folder)
-            self._file.write(self._few.value())
+            file = _TemporaryFile(self._folder)
+            file.write(self._few.value())
+            self._file = file
             self._few.discard()
         if self._file is None:
             self._few.write(data)
@@ -102,10 +103,8 @@ class FileRoom:
 
     def _return_to_memory(self) -> None:
         self._folder = None
-        if self._file is not None and self._file.size:
-            self._few = MemoryRoom()
-            self._few.write(self._file.read(self._size))
         if self._file is not None:
+            self._few.write(self._file.read(self._size))
             self._file.remove()
             self._file = None
 
@@ -114,7 +113,6 @@ class _TemporaryFile:
     """A file open for writing, under a hidden name in *folder*; short, for the real one may be as long as names can be."""
 
     def __init__(self, folder: Path) -> None:
-        self.size = 0
         self._path = folder / f".{secrets.token_hex(8)}.part"
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         self._remove = weakref.finalize(self, _remove, self._path)
@@ -123,9 +121,7 @@ class _TemporaryFile:
     def write(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            written = os.write(self._descriptor, view)
-            self.size += written
-            view = view[written:]
+            view = view[os.write(self._descriptor, view) :]
 
     def read(self, size: int) -> bytes:
         os.lseek(self._descriptor, 0, os.SEEK_SET)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gateway import ImageRequest, Plan, router
 from gateway.acceptance import DISCOUNT, TASKS_KEPT, Tally, Verdicts, interval, verdict
 from gateway.lanes import Lane
-from gateway.premium import CHANCES, MIN_VERDICTS, TRIAL_SHARE
+from gateway.premium import CHANCES, MAX_SILENT, MIN_VERDICTS, TRIAL_SHARE
 from gateway.router import Kind
 from providers.errors import InvalidRequest
 from tests.gateway.lanes import CALM, FLASH, at, order
@@ -341,3 +341,23 @@ def test_a_plan_shows_the_figures_behind_the_choice() -> None:
 def _usd(plan: Plan, row: int) -> str:
     assert plan.acceptance is not None
     return f"{plan.acceptance.rows[row].low} to {plan.acceptance.rows[row].high}"
+
+
+def test_a_lane_whose_images_nobody_judges_is_not_tried_for_ever() -> None:
+    verdicts = Verdicts()
+    for number in range(MIN_VERDICTS + 5):
+        verdicts.remember(f"standard {number}", CHEAP.name, "poster", Decimal("0.05"), 1)
+        verdicts.judge(f"standard {number}", False, cleanup_cost=3)
+    request = ImageRequest(**POSTER)
+
+    def planned_now() -> Plan:
+        situation = replace(CALM, acceptance=verdicts.of("poster"), seed=TRIAL_SEED)
+        return router.plan(request, [CHEAP, FINE], situation)
+
+    tried = 0
+    while order(planned_now())[0] == "fine":
+        tried += 1
+        verdicts.remember(f"trial {tried}", FINE.name, "poster", Decimal("0.20"), 1)
+    assert tried == MAX_SILENT
+    verdicts.judge("trial 1", True)
+    assert order(planned_now())[0] == "fine"
