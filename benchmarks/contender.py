@@ -1,9 +1,9 @@
-"""One contender in a process of its own: a warm-up with a small image, then one 4K image under observation.
+"""One contender in a process of its own: a warm-up with tiny answers, then one job under observation.
 
-The warm-up asks another upstream, whose images are small: what it leaves in the heap would hide what the 4K image takes.
-
-It reports CPU seconds, the peak of resident memory above what was there before (bytes, Linux), and the longest time in
-which a ticker of 1 ms was not served (s).
+``python -m benchmarks.contender JOB CONTENDER ADDRESS SIZE NUMBER`` prints a line of JSON: *cpu* and *wall* in seconds,
+*peak* of resident memory above what was there before in bytes (Linux), *stall*, the longest time in which a ticker of 1 ms
+was not served, in seconds, and *image*, the bytes of one image. Jobs: ``receive`` NUMBER images at once, ``save`` one to a
+file, ``send`` NUMBER reference images (*again*: CPU when the same are sent once more), ``tiny``: NUMBER calls in a row.
 """
 
 from __future__ import annotations
@@ -11,95 +11,102 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from benchmarks.contenders import CONTENDERS, Draw
+
 PROMPT = "A launch poster that says HELLO"
-Draw = Callable[[str], Awaitable[int]]
+TINY = "a tiny poster"
+REFERENCE_BYTES = 8_300_000
+
+Job = Callable[[], Awaitable[int]]
 
 
-async def main(contender: str, small: str, large: str) -> None:
-    draw, close = CONTENDERS[contender](small)
-    await draw("1K")
-    await close()
-    draw, close = CONTENDERS[contender](large)
-    with suppress(Exception):  # this upstream refuses 1K at once; the client has connected by then
-        await draw("1K")
+async def main(job: str, contender: str, url: str, size: str, number: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        fields = {"save_to": f"{folder}/poster"} if job == "save" else {}
+        draw, close = CONTENDERS[contender](f"{url}/{size}", **fields)
+        await JOBS[job](draw, size, int(number))
+        await close()
+
+
+async def receive(draw: Draw, size: str, number: int) -> None:
+    async def all_at_once() -> int:
+        return max(await asyncio.gather(*(draw(PROMPT, size) for _ in range(number))))
+
+    await _warm_up(draw, number)
+    report(**await observed(all_at_once), **_checking_pixels())
+
+
+async def send(draw: Draw, size: str, number: int) -> None:
+    images = [_picture() for _ in range(number)]
+    await draw(TINY, "1K", [_picture(2**16)])
+    await draw(TINY, "1K", [_picture(100)])
+    first = await observed(lambda: draw(TINY, "1K", images))
+    again = await observed(lambda: draw(TINY, "1K", images))
+    report(**{**first, "image": REFERENCE_BYTES * number}, again=again["cpu"])
+
+
+async def tiny(draw: Draw, size: str, number: int) -> None:
+    await _warm_up(draw, 1)
+
+    async def one_after_the_other() -> int:
+        return [await draw(TINY, "1K") for _ in range(number)][0]
+
+    report(**await observed(one_after_the_other))
+
+
+JOBS = {"receive": receive, "save": receive, "send": send, "tiny": tiny}
+
+
+async def _warm_up(draw: Draw, number: int) -> None:
+    for _ in range(2):
+        await asyncio.gather(*(draw(TINY, "1K") for _ in range(number)))
+
+
+async def observed(job: Job) -> dict[str, float]:
+    """What *job* takes."""
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
-    before, started = _status("VmRSS"), time.process_time()
     stalls: list[float] = []
     ticker = asyncio.create_task(_tick(stalls))
-    image = await draw("4K")
-    cpu, peak = time.process_time() - started, _status("VmHWM") - before
+    await asyncio.sleep(0.005)
+    stalls.clear()
+    before, cpu, wall = _status("VmRSS"), time.process_time(), time.perf_counter()
+    image = await job()
+    cpu, wall, peak = time.process_time() - cpu, time.perf_counter() - wall, _status("VmHWM") - before
     await asyncio.sleep(0.01)  # the ticker has to notice what came last
     ticker.cancel()
-    await close()
-    print(json.dumps({"cpu": cpu, "peak": peak, "stall": max(stalls, default=0.0), "image": image}))
+    return {"cpu": cpu, "wall": wall, "peak": peak, "stall": max(stalls, default=0.0), "image": image}
 
 
-def google_genai(url: str) -> tuple[Draw, Callable[[], Awaitable[Any]]]:
-    from google.genai import Client, types
-
-    client = Client(api_key="k", http_options=types.HttpOptions(base_url=url, api_version="v1beta", timeout=60_000))
-
-    async def draw(size: str) -> int:
-        config = types.GenerateContentConfig(
-            response_modalities=["TEXT", "IMAGE"], image_config=types.ImageConfig(image_size=size)
-        )
-        answer = await client.aio.models.generate_content(model="gemini-3-pro-image", contents=PROMPT, config=config)
-        return max(len(part.inline_data.data) for part in answer.parts or () if part.inline_data)
-
-    return draw, client.aio.aclose
+def report(**figures: float) -> None:
+    print(json.dumps(figures))
 
 
-def openai(url: str) -> tuple[Draw, Callable[[], Awaitable[Any]]]:
-    import base64
+def _picture(size: int = REFERENCE_BYTES) -> bytes:
+    """A PNG of about *size* bytes: one pixel and a lot of noise that no program looks at."""
+    import struct
+    import zlib
 
-    from openai import AsyncOpenAI
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    client = AsyncOpenAI(api_key="k", base_url=f"{url}/v1", max_retries=0)
-
-    async def draw(size: str) -> int:
-        pixels: Any = {"1K": "1024x1024", "4K": "2880x2880"}[size]
-        answer = await client.images.generate(model="gpt-image-2", prompt=PROMPT, size=pixels)
-        return max(len(base64.b64decode(item.b64_json or "")) for item in answer.data or ())
-
-    return draw, client.close
+    header, pixel = struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0), zlib.compress(bytes(4))
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", pixel), chunk(b"prVt", os.urandom(size)), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def gateway_google(url: str) -> tuple[Draw, Callable[[], Awaitable[Any]]]:
-    return _gateway({"kind": "google", "base_url": url, "api_key": "benchmark-key"}, "gemini-3-pro-image")
-
-
-def gateway_openai(url: str) -> tuple[Draw, Callable[[], Awaitable[Any]]]:
-    table = {"kind": "openai", "base_url": f"{url}/v1", "dialect": "images", "api_key": "benchmark-key"}
-    return _gateway({**table, "lanes": [{"model": "gpt-image-2"}]}, "gpt-image-2")
-
-
-def _gateway(table: dict[str, Any], model: str) -> tuple[Draw, Callable[[], Awaitable[Any]]]:
-    from gateway import AsyncGateway
-
-    gateway = AsyncGateway.from_config({"providers": {"upstream": table}})
-
-    async def draw(size: str) -> int:
-        result = await gateway.generate(PROMPT, size=size, model=model)
-        return max(len(image.data) for image in result.images)
-
-    return draw, gateway.aclose
-
-
-CONTENDERS = {
-    "google-genai": google_genai,
-    "openai": openai,
-    "gateway-google": gateway_google,
-    "gateway-openai": gateway_openai,
-}
+def _checking_pixels() -> dict[str, float]:
+    """Nothing yet: filled in by whoever knows the image."""
+    return {}
 
 
 async def _tick(stalls: list[float]) -> None:
@@ -118,4 +125,5 @@ def _status(key: str) -> int:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    arguments: Any = sys.argv[1:]
+    asyncio.run(main(*arguments))

@@ -191,7 +191,9 @@ def test_row_17_garbage_or_a_second_document_behind_the_first_makes_the_answer_u
     kind: str, behind: bytes | str
 ) -> None:
     whole = body(kind)
-    assert fate(kind, answering(answer(whole + (whole if isinstance(behind, str) else behind)))) == UNREADABLE
+    script = answering(answer(whole + (whole if isinstance(behind, str) else behind)))
+    assert fate(kind, script) == UNREADABLE
+    assert played(kind, script).attempts[0].detail == "the answer is not a JSON object"
 
 
 BAD_NUMBERS = [b"NaN", b"Infinity", b"-Infinity", b"1e400", b"-5", b'"NaN"', b'"1e309"', '"٥"'.encode(), b"true", b"[]"]
@@ -250,6 +252,7 @@ MONSTERS = {
 @pytest.mark.parametrize("monster", MONSTERS.values(), ids=MONSTERS.keys())
 def test_row_19_json_that_breaks_parsers_is_a_bad_response(kind: str, monster: bytes) -> None:
     assert fate(kind, answering(answer(monster))) == UNREADABLE
+    assert played(kind, answering(answer(monster))).attempts[0].detail == "the answer is not a JSON object"
 
 
 @both

@@ -135,6 +135,10 @@ WILD = (
 )
 
 
+OTHER = WILD.replace("fox", "wolf")
+"""Wild as well, and not the prompt itself, which details leave out."""
+
+
 def is_one_plain_line(text: str) -> bool:
     return text.isprintable() and len(text.splitlines()) <= 1
 
@@ -144,11 +148,12 @@ def test_row_56_a_wild_prompt_that_is_played_back_becomes_one_escaped_line(
     kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "image_gateway")
-    script = refuses("400 Bad Request", message=f"cannot draw {WILD}")
+    script = refuses("400 Bad Request", message=f"cannot draw {WILD}; {OTHER}")
     ended = played(kind, script, fields={"prompt": WILD, "tags": {"title\n": WILD}, **ONLY_FIRST})
     (attempt,) = ended.attempts
     assert (attempt.outcome, attempt.billed, ended.spent) == ("invalid", "no", "0.00")
     assert is_one_plain_line(attempt.detail)
+    assert "wolf" in attempt.detail
     assert len(attempt.detail) <= 200
     assert is_one_plain_line(str(ended.error))
     assert fate(kind, script) == moves_on("invalid", "no", None)
