@@ -16,7 +16,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from providers.errors import InvalidRequest
 
@@ -65,7 +65,7 @@ class Tally:
     def plus(self, other: Tally, weight: float = 1.0) -> Tally:
         """This and *weight* times *other*."""
         sums = {name: getattr(self, name) + weight * getattr(other, name) for name in _SUMS}
-        settled = {name: value if value > _DUST else 0.0 for name, value in sums.items()}
+        settled: dict[str, Any] = {name: value if value > _DUST else 0.0 for name, value in sums.items()}
         return Tally(judged=self.judged + (other.judged if weight > 0 else -other.judged), **settled)
 
     def at(self, price: float) -> Tally:

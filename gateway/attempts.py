@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import anyio
 
+from gateway import entries as ledger_entries
 from gateway import money, verdicts
 from gateway.clock import Clock
 from gateway.config import FallbackPolicy
@@ -16,6 +17,7 @@ from gateway.cooldowns import Cause
 from gateway.credentials import KEY_TROUBLE, Credentials
 from gateway.events import AttemptEnded, AttemptStarted, Event
 from gateway.lanes import Lane
+from gateway.ledger import Booking, Ledger
 from gateway.monitor import Entry, Monitor
 from gateway.quotas import until_midnight
 from gateway.request import ImageRequest
@@ -72,6 +74,7 @@ class Tried:
     outcome: Outcome
     verdict: verdicts.Verdict | None = None
     another_key: bool = False
+    warnings: tuple[str, ...] = ()
 
     def is_judged(self, decision: str) -> bool:
         """Whether images came and the verdict on them is *decision*."""
@@ -95,6 +98,7 @@ class Call:
     ordinal: int
     entry: Entry
     started: float
+    warnings: tuple[str, ...] = ()
     slow: bool = False
     hedged: bool = False
     exchange: Exchange = field(default_factory=Exchange)
@@ -123,9 +127,16 @@ class Desk:
     monitor: Monitor
     clock: Clock
     emit: Callable[[Event], None]
+    ledger: Ledger
+    record_prompts: bool = False
 
     async def attempt(self, call: Call, book: list[Tried]) -> Tried:
-        """Make the *call*, and write down in *book* what came of it, however it ends."""
+        """Make the *call*, and write down in *book* what came of it, however it ends.
+
+        Raises:
+            GatewayError: a budget, or the state of the ledger, forbids it; nothing was sent.
+        """
+        booking = await self._reserved(call)
         try:
             self.emit(_started(self.order, call))
             with anyio.move_on_after(call.entry.lease):
@@ -134,8 +145,20 @@ class Desk:
         finally:  # no await in here: a second cancellation would interrupt it
             tried = self._judged(call)
             book.append(tried)
+            self.ledger.settle(booking, tried.attempt.outcome, tried.attempt.billed, tried.attempt.cost)
             self._written_down(call, tried)
         return tried
+
+    async def _reserved(self, call: Call) -> Booking:
+        """The call's price in the ledger, before it is sent."""
+        try:
+            booking = await self.ledger.reserve(_entry(self.order, call, self.clock, self.record_prompts))
+        except BaseException:  # there is no call then
+            nothing = Outcome(name="cancelled", billed="no")
+            self.monitor.ended(call.number, call.entry, "cancelled", nothing, 0.0, telling=False)
+            raise
+        call.warnings = booking.warnings
+        return booking
 
     async def _ask(self, call: Call) -> None:
         lane = call.entry.lane
@@ -170,7 +193,7 @@ class Desk:
         )
         return Tried(
             ordinal=call.ordinal, step=Step(entry.lane, entry.size), attempt=attempt, outcome=outcome, verdict=verdict,
-            another_key=self._rested_key(call, outcome),
+            another_key=self._rested_key(call, outcome), warnings=call.warnings,
         )  # fmt: skip
 
     def _rested_key(self, call: Call, outcome: Outcome) -> bool:
@@ -201,6 +224,15 @@ def _detail(outcome: Outcome, verdict: verdicts.Verdict | None, prompt: str) -> 
     """What is to be said of an attempt; upstreams like to quote the prompt, which belongs in no log and no error."""
     told = sanitise(outcome.detail or "; ".join(verdict.warnings if verdict else ()))
     return without_quotes(told, prompt) if outcome.detail else told
+
+
+def _entry(order: Order, call: Call, clock: Clock, with_prompt: bool) -> ledger_entries.Entry:
+    lane, request = call.entry.lane, order.request
+    return ledger_entries.Entry(
+        request_id=order.request_id, number=call.ordinal, lane=lane.name, provider=lane.provider, model=lane.model,
+        size=call.entry.size, images=call.entry.images, quoted=money.price(lane, call.entry.size) * call.entry.images,
+        started=clock.wall(), task=request.task, tags=request.tags, prompt=request.prompt if with_prompt else None,
+    )  # fmt: skip
 
 
 def _started(order: Order, call: Call) -> AttemptStarted:

@@ -23,6 +23,7 @@ from gateway.lanes import Lane
 from gateway.monitor import Entry
 from gateway.ranking import DELAY_PRICE
 from gateway.result import Attempt
+from providers.errors import GatewayError
 from providers.outcome import OutcomeName
 
 MAX_WAIT: Final = 5.0
@@ -51,7 +52,7 @@ Lack = Literal["calls", "time", "money"]
 class Walk:
     """The walk of one order along its plan; afterwards it holds everything that happened, and what is to be delivered.
 
-    *unsaved* is why images could not be written.
+    *unsaved* is why images could not be written, *refusal* why a call could not be booked.
     """
 
     desk: Desk
@@ -62,8 +63,10 @@ class Walk:
     out_of_money: bool = False
     out_of_allowance: bool = False
     unsaved: OSError | None = None
+    refusal: GatewayError | None = None
     _committed: Decimal = Decimal(0)
     _calls: int = 0
+    _uncounted: int = 0
     _under_way: list[Call] = field(default_factory=list)
     _after_paid: bool = False
     _after_lane: Lane | None = None
@@ -148,7 +151,7 @@ class Walk:
 
     def _calls_left(self) -> int:
         """Calls that may still be made: the limit counts one image; each further image has a call of its own."""
-        return self.order.policy.max_attempts + self.order.request.n - 1 - self._calls
+        return self.order.policy.max_attempts + self.order.request.n - 1 - (self._calls - self._uncounted)
 
     def _typical(self, step: Step) -> float:
         return typical_seconds(self.desk.monitor.state(step.lane), step.lane, step.size)
@@ -280,6 +283,10 @@ class Walk:
                 if first and tried.attempt.cost is not None:
                     self.desk.monitor.earn(tried.attempt.cost.usd)
                 await self._deliver(tried)
+        except GatewayError as refusal:  # a budget may forbid this lane and not another
+            self.refusal = refusal
+            self._left.add(call.entry.lane.name)
+            self._uncounted += 1
         finally:
             self._under_way.remove(call)
             self._committed -= money.price(call.entry.lane, call.entry.size) * call.entry.images

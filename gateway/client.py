@@ -19,13 +19,16 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from gateway import conclusion, config, references, router
 from gateway.acceptance import Verdicts
+from gateway.archive import Archive
 from gateway.attempts import Desk, Order, Step, Tried
 from gateway.chain import Walk
 from gateway.checkups import Checkups
 from gateway.clock import Clock
 from gateway.config import Config
 from gateway.events import Emitter, LaneChanged, Listener, RequestStarted
+from gateway.fingerprint import fingerprint
 from gateway.health import LaneHealth, Standing
+from gateway.idempotency import Idempotency, Wish
 from gateway.lanes import Lane
 from gateway.monitor import Chance, Monitor
 from gateway.plan import Plan
@@ -70,8 +73,8 @@ class AsyncGateway:
         chance: Chance | None = None,
     ) -> None:
         self._load = load
-        self._setup = Setup.of(configuration, load)
         self._clock = clock or Clock()
+        self._setup = Setup.of(configuration, load, self._clock)
         self._emitter = Emitter()
         self._monitor = Monitor(self._clock, chance, self._tell)
         self._setup.watched_by(self._monitor)
@@ -109,13 +112,16 @@ class AsyncGateway:
             AllAttemptsFailed: lanes were tried and none delivered.
             ContentBlocked: the model refused the content.
             DeadlineExceeded: the time ran out, or could not suffice.
-            BudgetExceeded: ``max_cost`` does not suffice.
+            BudgetExceeded: ``max_cost``, or a hard budget, does not suffice.
+            OutcomeUnknown: money may have been spent under the idempotency key, and nobody knows what came of it.
         """
         job = _Job(as_request(prompt, fields), secrets.token_hex(8), self._clock.monotonic())
         self._emitter.emit(_started(job, self.config.record_prompts))
         result, failure = None, ""
         try:
-            result = await self._drawn(job)
+            request = job.request
+            given = await anyio.to_thread.run_sync(references.load, request.images) if request.images else ()
+            result = await (self._drawn(job, given) if request.idempotency_key is None else self._once(job, given))
             return result
         except BaseException as error:  # a cancellation, too, is an end to tell of
             failure = type(error).__name__
@@ -169,7 +175,7 @@ class AsyncGateway:
         Raises:
             ConfigError: the new configuration cannot be used; nothing has changed.
         """
-        new = Setup.of(config.load(source), self._load)
+        new = Setup.of(config.load(source), self._load, self._clock, self._setup)
         with self._lock:
             old, self._setup = self._setup, new
             self._replaced.append(old)
@@ -190,6 +196,7 @@ class AsyncGateway:
         self._checkups.end()
         await self._close_replaced()
         await self._setup.aclose()
+        await self._setup.state.engine.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -202,8 +209,24 @@ class AsyncGateway:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.config.source}: {len(self._setup.lanes)} lanes>"
 
-    async def _drawn(self, job: _Job) -> ImageResult:
-        given = await anyio.to_thread.run_sync(references.load, job.request.images) if job.request.images else ()
+    async def _once(self, job: _Job, given: tuple[ReferenceImage, ...]) -> ImageResult:
+        """What comes of a request with an idempotency key, now or before."""
+        request = job.request
+        async with self._setup_in_force() as setup:
+            wish = Wish(
+                key=request.idempotency_key or "", fingerprint=fingerprint(request, given), request_id=job.request_id,
+                seconds=_deadline(setup, request), again=request.allow_second_charge,
+            )  # fmt: skip
+            archive = Archive(setup.state.blobs)
+            once = Idempotency(setup.state.claims, archive, self._clock, self._verdicts.judge)
+            result = await once.once(
+                wish, lambda: self._drawn(job, given), lambda: [tried.attempt.billed for tried in job.tried]
+            )
+        if result.request_id != job.request_id and request.save_to is not None:  # it was drawn before
+            await anyio.to_thread.run_sync(result.save, request.save_to)
+        return result
+
+    async def _drawn(self, job: _Job, given: tuple[ReferenceImage, ...]) -> ImageResult:
         weights = references.weights(given)
         async with self._setup_in_force() as setup:
             self._checkups.begin(setup.credentials)
@@ -214,12 +237,14 @@ class AsyncGateway:
             order = await _order(setup, job, given, planned)
             desk = Desk(
                 order=order, credentials=setup.credentials, monitor=self._monitor, clock=self._clock,
-                emit=self._emitter.emit,
+                emit=self._emitter.emit, ledger=setup.ledger, record_prompts=setup.config.record_prompts,
             )  # fmt: skip
             walk = Walk(desk=desk, tried=job.tried)
             await walk.run()
             self._checkups.begin(setup.credentials)
-            if not walk.tried and not walk.out_of_time:  # another request shut the lanes a moment ago
+            if (
+                not walk.tried and not walk.out_of_time and walk.refusal is None
+            ):  # another request shut the lanes a moment ago
                 raise conclusion.no_lane_error(self._plan(setup, job.request, weights), job.request)
         return self._concluded(walk, job)
 
@@ -302,6 +327,8 @@ class AsyncGateway:
         for setup in idle:
             with suppress(Exception):  # a request whose images are there must not fail over old connections
                 await setup.aclose()
+                if setup.state is not self._setup.state:
+                    await setup.state.engine.aclose()
 
     def _concluded(self, walk: Walk, job: _Job) -> ImageResult:
         elapsed = self._clock.monotonic() - job.started
@@ -418,17 +445,21 @@ def _started(job: _Job, record_prompts: bool) -> RequestStarted:
 
 async def _order(setup: Setup, job: _Job, given: tuple[ReferenceImage, ...], planned: Plan) -> Order:
     request, place = job.request, job.request.save_to
-    seconds = float(request.deadline) if request.deadline is not None else setup.config.deadlines[request.size]
     return Order(
         request=request,
         references=given,
         steps=tuple(Step(setup.lanes[step.lane], step.size) for step in planned.candidates),
         policy=setup.config.fallback,
-        deadline=job.started + seconds,
+        deadline=job.started + _deadline(setup, request),
         request_id=job.request_id,
         last_resort=planned.last_resort,
         destination=await anyio.to_thread.run_sync(Destination, place, job.request_id) if place is not None else None,
     )
+
+
+def _deadline(setup: Setup, request: ImageRequest) -> float:
+    """Seconds for the whole request."""
+    return float(request.deadline) if request.deadline is not None else setup.config.deadlines[request.size]
 
 
 def as_request(prompt: str | ImageRequest, fields: Mapping[str, Any]) -> ImageRequest:

@@ -104,6 +104,8 @@ def error_of(walk: Walk) -> GatewayError:
     """Why a finished walk has nothing to deliver."""
     kind = _kind_of(walk)
     waits = (_wait(tried, walk) for tried in walk.tried)
+    if walk.refusal is not None and not walk.tried:
+        return walk.refusal
     return kind(
         _sentence(kind, walk),
         attempts=_attempts(walk),
@@ -122,6 +124,8 @@ def _kind_of(walk: Walk) -> type[GatewayError]:
         return InvalidRequest
     if walk.out_of_time or (names and names[-1] == "timeout" and _is_over(walk)):
         return DeadlineExceeded
+    if isinstance(walk.refusal, BudgetExceeded):
+        return BudgetExceeded
     return BudgetExceeded if walk.out_of_money else AllAttemptsFailed
 
 
@@ -169,6 +173,7 @@ def _cost(chosen: Sequence[Tried]) -> Cost:
 def _warnings(chosen: Sequence[Tried], images: int, request: ImageRequest, today: date) -> Iterable[str]:
     for tried in chosen:
         yield from lane_warnings(tried.step.lane, request, today)
+        yield from tried.warnings
         if tried.verdict is not None:
             yield from tried.verdict.warnings
         if rank(tried.step.size) < rank(request.size):
@@ -194,6 +199,8 @@ def _sentence(kind: type[GatewayError], walk: Walk) -> str:
         return f"{beginning}; nothing was tried and nothing spent"
     trail = "; ".join(f"{each.lane} at {each.size}: {each.outcome} ({each.detail})" for each in attempts)
     spent = money.total(attempts).usd
+    if walk.refusal is not None:
+        trail += f"; {walk.refusal}"
     if walk.out_of_allowance:
         trail += "; the budget for retries is used up ([fallback] retry_budget)"
     return f"{beginning}: {trail}; at most ${spent.normalize() if spent else Decimal(0):f} was spent"

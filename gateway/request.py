@@ -32,6 +32,8 @@ Sort = Literal["price", "latency", "success"]
 
 MAX_COST: Final = 1_000_000
 """USD. Above it, a budget is a slip of the pen."""
+MAX_KEY: Final = 512
+"""Characters of an idempotency key."""
 MAX_DEADLINE: Final = 86_400
 """Seconds: no call lasts a day."""
 
@@ -122,6 +124,8 @@ class ImageRequest(_Asked):
 
     *images* are references: paths, bytes, or :class:`ReferenceImage`. *max_cost* is USD and *deadline* seconds for the
     whole request, failed attempts included. *min_size* is the floor for downgrades (None: one step below *size*).
+    *idempotency_key*: the same key and the same request are carried out once, and the result is returned again for a day;
+    *allow_second_charge* has it carried out once more where nobody knows what came of it.
 
     Raises:
         InvalidRequest: a field is unknown or its value cannot be meant; the message names it.
@@ -149,7 +153,8 @@ class ImageRequest(_Asked):
     grounding: bool = False
     output_format: Literal["png", "jpeg", "webp"] | None = None
     require_parameters: bool = False
-    idempotency_key: str | None = None
+    idempotency_key: Text | None = None
+    allow_second_charge: bool = False
     cache: bool | None = None
     save_to: Annotated[Path, BeforeValidator(_path)] | None = None
     tags: dict[str, str] = Field(default_factory=dict)
@@ -179,9 +184,10 @@ class ImageRequest(_Asked):
     def _consistent(self) -> ImageRequest:
         if self.min_size is not None and rank(self.min_size) > rank(self.size):
             raise ValueError(f"min_size: {self.min_size} is above size {self.size}; lower it, or raise size")
-        if self.idempotency_key is not None or self.cache:
-            name = "cache" if self.cache else "idempotency_key"
-            raise ValueError(f"{name}: not available in this version; leave it out")
+        if self.idempotency_key is not None and not 0 < len(self.idempotency_key.strip()) <= MAX_KEY:
+            raise ValueError(f"idempotency_key: expected a text of 1 to {MAX_KEY} characters, or None")
+        if self.cache:
+            raise ValueError("cache: not available in this version; leave it out")
         return self
 
     def parameters(self) -> dict[str, Any]:

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
+from gateway.clock import Clock
 from gateway.config import Config
 from gateway.credentials import Credentials
 from gateway.events import warn
 from gateway.lanes import Lane
+from gateway.ledger import Ledger
 from gateway.monitor import Monitor
-from providers.errors import ConfigError
+from gateway.state import State, open_state
 from providers.provider import ProviderFactory
 
 
@@ -27,17 +29,17 @@ class Setup:
     config: Config
     lanes: Mapping[str, Lane]
     credentials: Mapping[str, Credentials]
+    state: State
+    ledger: Ledger
     loops: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = field(default_factory=WeakKeyDictionary)
 
     @classmethod
-    def of(cls, loaded: Config, load: ProviderFactory) -> Setup:
-        """What follows from a configuration, with adapters that *load* makes.
+    def of(cls, loaded: Config, load: ProviderFactory, clock: Clock, before: Setup | None = None) -> Setup:
+        """What follows from a configuration, with adapters that *load* makes; the state is that of *before*, if it may be.
 
         Raises:
             ConfigError: something in it is not available.
         """
-        if loaded.state != "memory":
-            raise ConfigError(f'{loaded.source}: gateway.state: only "memory" is available in this version')
         for warning in loaded.warnings:
             warn(warning)
         credentials = {
@@ -45,7 +47,10 @@ class Setup:
             for name, entry in loaded.providers.items()
             if entry.enabled
         }
-        return cls(loaded, {lane.name: lane for lane in loaded.lanes}, credentials)
+        same = before is not None and (before.config.state, before.config.blobs) == (loaded.state, loaded.blobs)
+        state = before.state if before is not None and same else open_state(loaded.state, clock, loaded.blobs)
+        ledger = Ledger(state.ledger, clock, loaded.budgets)
+        return cls(loaded, {lane.name: lane for lane in loaded.lanes}, credentials, state, ledger)
 
     def count(self, change: int) -> None:
         """Note that a request began or ended on the running event loop."""

@@ -15,7 +15,7 @@ from gateway import AsyncGateway, Attempt, GatewayError, ImageResult, LaneHealth
 from tests.faults.socket_time import SocketTime
 from tests.gateway.upstreams import lane
 from tests.providers.bodies import encoded, written
-from tests.providers.wire import GOOD, KEY, KINDS, PICTURE, Script, Upstream, answer, answering
+from tests.providers.wire import GOOD, KEY, KINDS, PICTURE, Received, Script, Upstream, answer, answering
 from tests.relays.relay import png
 
 both = pytest.mark.parametrize("kind", KINDS)
@@ -112,8 +112,12 @@ class Stage:
         return {health.lane.partition("/")[0]: health for health in self.gateway.health()}
 
     def calls(self, name: str = "first") -> int:
-        """How many requests have reached the upstream of *name*."""
-        return len(self.upstreams[name].requests)
+        """How many requests for images have reached the upstream of *name*."""
+        return len(self.requests(name, "POST"))
+
+    def requests(self, name: str, method: str) -> list[Received]:
+        """The requests with that *method* which have reached the upstream of *name*."""
+        return [request for request in self.upstreams[name].requests if request.line.startswith(f"{method} ")]
 
 
 @asynccontextmanager

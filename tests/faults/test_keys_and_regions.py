@@ -11,16 +11,16 @@ from gateway import AsyncGateway, ConfigError
 from tests.faults.answers import REGION, WRONG_KEY, refusal, refuses
 from tests.faults.socket_time import SocketTime
 from tests.faults.stage import BOTH_KEYS, OTHER_KEY, Stage, body, both, fate, moves_on, staged
+from tests.providers.bodies import written
 from tests.providers.wire import KEY, Received, Script, Wire, answer
 
 HOUR = 3600.0
 
 
-def keys_used(stage: Stage) -> list[str]:
-    """The keys of the calls that reached the first upstream."""
-    return [
-        next(key for key in (KEY, OTHER_KEY) if carries(request, key)) for request in stage.upstreams["first"].requests
-    ]
+def keys_used(stage: Stage, method: str = "POST") -> list[str]:
+    """The keys of the calls with that *method* that reached the first upstream."""
+    requests = stage.requests("first", method)
+    return [next(key for key in (KEY, OTHER_KEY) if carries(request, key)) for request in requests]
 
 
 def carries(request: Received, key: str) -> bool:
@@ -53,6 +53,11 @@ def test_row_35_a_401_on_one_key_is_followed_by_the_next_key_and_the_first_is_le
                 await asyncio.sleep(HOUR / 12)
                 assert (await stage.draw()).told == (("ok", "yes"),)
             assert keys_used(stage) == [KEY, *[OTHER_KEY] * 13]
+            free = keys_used(stage, "GET")
+            assert (set(free), len(free) <= 7) == (
+                {KEY},
+                True,
+            )  # every ten minutes a free call asks whether it is good again
 
     time.run(main)
 
@@ -73,6 +78,31 @@ def test_row_35_a_401_on_the_only_key_latches_the_lane_until_the_key_changes(kin
 
     time.run(main)
     assert fate(kind, refuses(WRONG_KEY)) == moves_on("auth", "no", 1)
+
+
+@both
+def test_row_35_a_free_call_that_finds_the_key_good_again_ends_the_latch(kind: str) -> None:
+    time, accepted = SocketTime(), [False]
+
+    async def script(wire: Wire) -> None:
+        while True:
+            request = await wire.request()
+            listed = answer(written({"models": [], "data": [], "object": "list"}))
+            good = listed if request.line.startswith("GET") else answer(body(kind))
+            await wire.send(good if accepted[0] else refusal(WRONG_KEY))
+
+    async def main() -> None:
+        async with staged(kind, script, time=time) as stage:
+            await stage.draw()
+            assert stage.health["first"].state == "latched"
+            accepted[0] = True
+            await asyncio.sleep(601)
+            await stage.draw()  # checks are made beside requests
+            await asyncio.sleep(1)
+            ended = await stage.draw()
+            assert (ended.told, ended.asked, ended.spent) == ((("ok", "yes"),), ("first",), "0.05")
+
+    time.run(main)
 
 
 BAD_KEYS = {

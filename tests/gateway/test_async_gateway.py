@@ -352,6 +352,10 @@ def test_a_new_key_opens_a_lane_that_the_old_one_shut() -> None:
     assert health(painters, "second/painter").success_rate > 0.9
 
 
-def test_a_state_store_that_does_not_exist_yet_is_a_configuration_error() -> None:
-    with pytest.raises(ConfigError, match='only "memory"'):
-        AsyncGateway.from_config({"gateway": {"state": "sqlite:///x.db"}, "providers": {"first": relay()}})
+def test_a_reload_keeps_the_books() -> None:
+    painters = two()
+    painters.draw()
+    painters.gateway.reload(tables(first=relay(lane(price=0.07))))
+    painters.draw()
+    entries = painters.time.run(painters.gateway._setup.ledger.entries)
+    assert [(entry.lane, str(entry.usd)) for entry in entries] == [("first/painter", "0.05"), ("first/painter", "0.07")]

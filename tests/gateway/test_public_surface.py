@@ -34,7 +34,7 @@ def test_the_fields_of_a_request_and_their_defaults() -> None:
         "task": None, "n": 1, "min_size": None, "fallback": None, "max_cost": None, "deadline": None, "residency": None,
         "providers": ProviderPreferences(), "system_instruction": None, "temperature": None, "top_p": None, "seed": None,
         "thinking": None, "grounding": False, "output_format": None, "require_parameters": False,
-        "idempotency_key": None, "cache": None, "save_to": None, "tags": {},
+        "idempotency_key": None, "allow_second_charge": False, "cache": None, "save_to": None, "tags": {},
     }  # fmt: skip
 
 
