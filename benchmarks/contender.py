@@ -2,8 +2,10 @@
 
 ``python -m benchmarks.contender JOB CONTENDER ADDRESS SIZE NUMBER`` prints a line of JSON: *cpu* and *wall* in seconds,
 *peak* of resident memory above what was there before in bytes (Linux), *stall*, the longest time in which a ticker of 1 ms
-was not served, in seconds, and *image*, the bytes of one image. Jobs: ``receive`` NUMBER images at once, ``save`` one to a
-file, ``send`` NUMBER reference images (*again*: CPU when the same are sent once more), ``tiny``: NUMBER calls in a row.
+was not served, in seconds, and *image*, the bytes of one image.
+
+Jobs: ``receive`` NUMBER images at once, ``save`` one to a file, ``check``: go through the pixels of one, as the gateway
+does, ``send`` NUMBER reference images (*again*: CPU when the same are sent once more), ``tiny``: NUMBER calls in a row.
 """
 
 from __future__ import annotations
@@ -26,44 +28,61 @@ PROMPT = "A launch poster that says HELLO"
 TINY = "a tiny poster"
 REFERENCE_BYTES = 8_300_000
 
-Job = Callable[[], Awaitable[int]]
+Job = Callable[[], Awaitable[bytes]]
 
 
 async def main(job: str, contender: str, url: str, size: str, number: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         fields = {"save_to": f"{folder}/poster"} if job == "save" else {}
         draw, close = CONTENDERS[contender](f"{url}/{size}", **fields)
-        await JOBS[job](draw, size, int(number))
+        figures = await JOBS[job](draw, size, int(number))
         await close()
+        if job == "save":
+            figures["image"] = max(path.stat().st_size for path in Path(folder).iterdir())
+        print(json.dumps(figures))
 
 
-async def receive(draw: Draw, size: str, number: int) -> None:
-    async def all_at_once() -> int:
-        return max(await asyncio.gather(*(draw(PROMPT, size) for _ in range(number))))
+async def receive(draw: Draw, size: str, number: int) -> dict[str, float]:
+    async def all_at_once() -> bytes:
+        return (await asyncio.gather(*(draw(PROMPT, size) for _ in range(number))))[0]
 
     await _warm_up(draw, number)
-    report(**await observed(all_at_once), **_checking_pixels())
+    return await observed(all_at_once)
 
 
-async def send(draw: Draw, size: str, number: int) -> None:
+async def check(draw: Draw, size: str, number: int) -> dict[str, float]:
+    from providers.verification import verify
+
+    image = await draw(PROMPT, size)
+    await _warm_up(draw, 1)
+
+    async def verified() -> bytes:
+        await asyncio.to_thread(verify, image)
+        return image
+
+    return await observed(verified)
+
+
+async def send(draw: Draw, size: str, number: int) -> dict[str, float]:
     images = [_picture() for _ in range(number)]
     await draw(TINY, "1K", [_picture(2**16)])
     await draw(TINY, "1K", [_picture(100)])
     first = await observed(lambda: draw(TINY, "1K", images))
     again = await observed(lambda: draw(TINY, "1K", images))
-    report(**{**first, "image": REFERENCE_BYTES * number}, again=again["cpu"])
+    return {**first, "image": REFERENCE_BYTES * number, "again": again["cpu"]}
 
 
-async def tiny(draw: Draw, size: str, number: int) -> None:
+async def tiny(draw: Draw, size: str, number: int) -> dict[str, float]:
+    async def one_after_the_other() -> bytes:
+        for _ in range(number - 1):
+            await draw(TINY, "1K")
+        return await draw(TINY, "1K")
+
     await _warm_up(draw, 1)
-
-    async def one_after_the_other() -> int:
-        return [await draw(TINY, "1K") for _ in range(number)][0]
-
-    report(**await observed(one_after_the_other))
+    return await observed(one_after_the_other)
 
 
-JOBS = {"receive": receive, "save": receive, "send": send, "tiny": tiny}
+JOBS = {"receive": receive, "save": receive, "check": check, "send": send, "tiny": tiny}
 
 
 async def _warm_up(draw: Draw, number: int) -> None:
@@ -84,11 +103,7 @@ async def observed(job: Job) -> dict[str, float]:
     cpu, wall, peak = time.process_time() - cpu, time.perf_counter() - wall, _status("VmHWM") - before
     await asyncio.sleep(0.01)  # the ticker has to notice what came last
     ticker.cancel()
-    return {"cpu": cpu, "wall": wall, "peak": peak, "stall": max(stalls, default=0.0), "image": image}
-
-
-def report(**figures: float) -> None:
-    print(json.dumps(figures))
+    return {"cpu": cpu, "wall": wall, "peak": peak, "stall": max(stalls, default=0.0), "image": len(image)}
 
 
 def _picture(size: int = REFERENCE_BYTES) -> bytes:
@@ -102,11 +117,6 @@ def _picture(size: int = REFERENCE_BYTES) -> bytes:
     header, pixel = struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0), zlib.compress(bytes(4))
     parts = (chunk(b"IHDR", header), chunk(b"IDAT", pixel), chunk(b"prVt", os.urandom(size)), chunk(b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
-
-
-def _checking_pixels() -> dict[str, float]:
-    """Nothing yet: filled in by whoever knows the image."""
-    return {}
 
 
 async def _tick(stalls: list[float]) -> None:

@@ -199,7 +199,7 @@ class _Drain(asyncio.BufferedProtocol):
         import pybase64
 
         self._have += nbytes
-        if self._image is None and not self._begin():
+        if self._image is None and not self._begin(nbytes):
             return
         self._left -= nbytes
         end = self._buffer.obj.find(b'"', 0, self._have) if self._left <= 0 else -1  # type: ignore[attr-defined]
@@ -217,7 +217,7 @@ class _Drain(asyncio.BufferedProtocol):
             del self._image[self._at :]
             self._done.set_result(self._image)
 
-    def _begin(self) -> bool:
+    def _begin(self, nbytes: int) -> bool:
         text = bytes(self._buffer[: min(self._have, 16_384)])
         start = text.find(b'"b64_json":')
         if start < 0:
@@ -226,8 +226,7 @@ class _Drain(asyncio.BufferedProtocol):
         found = re.search(rb"content-length: (\d+)", text, re.IGNORECASE)
         assert found
         length = int(found[1])
-        # What is left after what is here; the caller takes this piece off again.
-        self._left = length - (self._have - text.index(b"\r\n\r\n") - 4)
+        self._left = length - (self._have - text.index(b"\r\n\r\n") - 4) + nbytes
         self._image, self._at = bytearray(length * 3 // 4), 0
         rest = bytes(self._buffer[start : self._have])
         self._buffer[: len(rest)] = rest

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any, Final
 
+from gateway.forking import survives
 from providers.errors import InvalidRequest
 
 DISCOUNT: Final = 0.999
@@ -202,6 +203,11 @@ class Verdicts:
         self._kept = kept
         self._deliveries: OrderedDict[str, _Delivery] = OrderedDict()
         self._tasks: OrderedDict[str, _Task] = OrderedDict()
+        self.after_fork()
+        survives(self)
+
+    def after_fork(self) -> None:
+        """Free the lock."""
         self._lock = threading.Lock()
 
     def remember(

@@ -90,14 +90,16 @@ class Tried:
 class Call:
     """A call under way, the *ordinal*-th of its order, let in with *number*.
 
-    *slow*: another lane has begun meanwhile, *hedged* if that is paid for from the allowance for hedges. No *outcome* at
-    the end means that it was cancelled. *ended* is set when nothing more will come of it.
+    *dues* is the USD it drew on the allowance for retries. *slow*: another lane has begun meanwhile, *hedged* if that is
+    paid for from the allowance for hedges. No *outcome* at the end means that it was cancelled. *ended* is set when nothing
+    more will come of it.
     """
 
     number: int
     ordinal: int
     entry: Entry
     started: float
+    dues: Decimal = Decimal(0)
     warnings: tuple[str, ...] = ()
     slow: bool = False
     hedged: bool = False

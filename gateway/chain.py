@@ -36,6 +36,9 @@ SOFT_TIMEOUT: Final = 45.0
 MAX_PATIENCE: Final = 45.0
 """Seconds a call waits at most for room on a lane while another lane could take it."""
 
+A_MOMENT: Final = 0.001
+"""Seconds by which a wait outlasts what it waits for: timers may fire a trifle early."""
+
 _LANE_WIDE: Final[frozenset[OutcomeName]] = frozenset(
     {"auth", "balance", "region", "model_gone", "quota_exhausted", "rate_limited", "no_image", "blocked", "invalid"}
 )
@@ -269,7 +272,7 @@ class Walk:
         self._calls += 1
         self._committed += step.price * images
         entry = replace(entry, lease=self._lease(step))  # waiting has taken some of it
-        call = Call(door, self._calls, entry, self.desk.clock.monotonic())
+        call = Call(door, self._calls, entry, self.desk.clock.monotonic(), dues)
         self._under_way.append(call)
         return call
 
@@ -283,10 +286,10 @@ class Walk:
                 if first and tried.attempt.cost is not None:
                     self.desk.monitor.earn(tried.attempt.cost.usd)
                 await self._deliver(tried)
-        except GatewayError as refusal:  # a budget may forbid this lane and not another
+        except GatewayError as refusal:  # a budget may forbid this lane, or this size, and not another
             self.refusal = refusal
-            self._left.add(call.entry.lane.name)
             self._uncounted += 1
+            self.desk.monitor.give_back(call.dues)
         finally:
             self._under_way.remove(call)
             self._committed -= money.price(call.entry.lane, call.entry.size) * call.entry.images
@@ -351,7 +354,7 @@ class Walk:
         step = failed.step
         if failed.another_key:
             self._after_lane = None  # a key was refused, not the request
-        elif not await self._waited_out(failed.attempt):
+        elif not await self._waited_out(failed):
             return
         lack = self._lack(step)
         self._regret(lack)
@@ -360,15 +363,16 @@ class Walk:
             number = [_place(each) for each in self.order.steps].index(_place(step))
             await self._step(number, self._time_to_spare(step))
 
-    async def _waited_out(self, attempt: Attempt) -> bool:
+    async def _waited_out(self, failed: Tried) -> bool:
         """Whether a rate limit is over: once in a request it is waited out, if that takes little of the time left."""
-        hint = attempt.retry_after
+        attempt, hint = failed.attempt, failed.attempt.retry_after
         if attempt.outcome != "rate_limited" or self._waited or hint is None or self._calls_left() < 1:
             return False
         if not self._is_short(hint):
             return False
         self._waited = True
-        await self.desk.clock.sleep(hint)
+        rest = self._refusal(failed.step) or 0.0  # the lane rests a little longer than the hint says
+        await self.desk.clock.sleep(rest + A_MOMENT if rest > hint else hint)
         return True
 
     def _is_short(self, hint: float) -> bool:

@@ -27,6 +27,7 @@ from gateway.clock import Clock
 from gateway.config import Config
 from gateway.events import Emitter, LaneChanged, Listener, RequestStarted
 from gateway.fingerprint import fingerprint
+from gateway.forking import survives
 from gateway.health import LaneHealth, Standing
 from gateway.idempotency import Idempotency, Wish
 from gateway.lanes import Lane
@@ -84,6 +85,11 @@ class AsyncGateway:
         self._chance = chance or SystemRandom().random
         self._seed = self._dice()
         self._replaced: list[Setup] = []
+        self.after_fork()
+        survives(self)
+
+    def after_fork(self) -> None:
+        """Free the lock, and let go of the requests of the parent process."""
         self._closing: list[asyncio.Future[None]] = []
         self._lock = threading.Lock()
 
@@ -356,6 +362,14 @@ class Gateway:
         chance: Chance | None = None,
     ) -> None:
         self._gateway = AsyncGateway(configuration, clock=clock, load=load, chance=chance)
+        self.after_fork()
+        survives(self)
+
+    def after_fork(self) -> None:
+        """Free the lock; the thread stays with the parent process."""
+        running = getattr(self, "_running", None)
+        if running is not None:  # letting go of it would wait for that thread, which is not here
+            running._event_loop_thread_id = None
         self._lock = threading.Lock()
         self._stack = ExitStack()
         self._running: BlockingPortal | None = None

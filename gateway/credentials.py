@@ -8,6 +8,7 @@ from typing import Final
 
 from gateway import cooldowns
 from gateway.cooldowns import Cause, Cooldown
+from gateway.forking import survives
 from providers.outcome import OutcomeName
 from providers.provider import Provider
 
@@ -23,6 +24,11 @@ class Credentials:
     def __init__(self, adapters: Sequence[Provider]) -> None:
         self.adapters = tuple(adapters)
         self._rests: dict[tuple[int, str, OutcomeName], Cooldown] = {}
+        self.after_fork()
+        survives(self)
+
+    def after_fork(self) -> None:
+        """Free the lock."""
         self._lock = threading.Lock()
 
     def pick(self, model: str, now: float) -> int:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any, Final
 
+from gateway.forking import survives
 from gateway.health import State
 from gateway.result import CostBasis
 from providers.outcome import Billed, OutcomeName, Usage
@@ -166,6 +167,11 @@ class Emitter:
     def __init__(self) -> None:
         self._log = _Subscription(_log)
         self._listeners: tuple[_Subscription, ...] = ()
+        self.after_fork()
+        survives(self)
+
+    def after_fork(self) -> None:
+        """Free the lock."""
         self._lock = threading.Lock()
 
     def on_event(self, listener: Listener) -> Callable[[], None]:

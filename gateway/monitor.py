@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from random import SystemRandom
 from typing import Final
@@ -21,6 +21,7 @@ import anyio
 
 from gateway import allowance, quotas
 from gateway.clock import Clock
+from gateway.forking import survives
 from gateway.health import (
     LAST_LANE_PACE,
     Event,
@@ -106,6 +107,13 @@ class Monitor:
         self._usage: dict[str, quotas.Usage] = {}
         self._retries = allowance.for_retries(Decimal(0), clock.monotonic())
         self._hedges = allowance.for_hedges(HEDGE_CAPACITY)
+        survives(self)
+
+    def after_fork(self) -> None:
+        """Free the lock, and let go of the calls and waiters of the parent process."""
+        self._lock = threading.RLock()
+        self._waiting, self._in_flight = {}, {}
+        self._states = {name: replace(state, calls={}) for name, state in self._states.items()}
 
     def watch(self, lanes: Mapping[str, Lane], at_once: Mapping[str, int | None], retry_budget: Decimal) -> None:
         """Look after these lanes from now on; what is known of those that stay is kept."""

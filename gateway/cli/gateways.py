@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import anyio
 
+from gateway import config
 from gateway.cli import logs
 from gateway.cli.consoles import warn
 from gateway.cli.options import Common
 from gateway.client import AsyncGateway
+from gateway.config import Config
+from gateway.state import default_folder, default_url
+
+
+def _lasting(loaded: Config) -> Config:
+    """*loaded*; a ledger in memory is of no use to a process that ends at once, unless the configuration wants that."""
+    if loaded.state_named:
+        return loaded
+    try:
+        default_folder().mkdir(parents=True, exist_ok=True)
+        writable = os.access(default_folder(), os.W_OK)
+    except OSError:
+        writable = False
+    return replace(loaded, state=default_url()) if writable else loaded
 
 
 @contextmanager
@@ -22,7 +39,7 @@ def opened(common: Common) -> Iterator[AsyncGateway]:
     """
     if common.verbose:
         logs.configure(verbose=True)
-    gateway = AsyncGateway.from_config(common.config)
+    gateway = AsyncGateway(_lasting(config.load(common.config)))
     try:
         yield gateway
     finally:

@@ -261,7 +261,7 @@ class _Link:
         except (exceptions.RedisError, OSError) as error:
             if _wants_a_password(error):
                 raise ConfigError(f"state: {self.name} asks for a password; add it to the address") from None
-            self._troubled(sanitise(error) or f"no answer within {self.timeout:g} s")
+            self._troubled(sanitise(error).rstrip(".") or f"no answer within {self.timeout:g} s")
             raise self._unavailable() from None
 
     def _troubled(self, told: str) -> None:

@@ -72,7 +72,8 @@ def test_row_38_after_four_fast_503_the_fifth_request_goes_elsewhere_at_once(kin
 @both
 def test_row_39_two_overdue_calls_in_flight_open_the_breaker_before_either_returns(kind: str) -> None:
     async def act(stage: Stage) -> None:
-        alone = {"providers": {"only": ["first"]}, "deadline": 200}  # where no other lane can take over, a call goes on
+        # Where no other lane can take over, a call goes on.
+        alone: dict[str, Any] = {"providers": {"only": ["first"]}, "deadline": 200}
         hanging = [asyncio.create_task(stage.draw(**alone)) for _ in range(2)]
         await asyncio.sleep(44)
         assert (stage.health["first"].state, stage.health["first"].in_flight) == ("closed", 2)

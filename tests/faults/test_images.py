@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -15,7 +16,7 @@ from tests.faults.stage import Ended, Fate, body, both, delivers, fate, moves_on
 from tests.providers.wire import Wire, answer
 
 
-def only_first(**fields: object) -> dict[str, object]:
+def only_first(**fields: Any) -> dict[str, Any]:
     return {"providers": {"only": ["first"]}, **fields}
 
 

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import Any
 
@@ -81,17 +81,23 @@ def running(script: str, configuration: dict[str, Any]) -> Iterator[subprocess.P
     code = f"import signal\nsignal.alarm({PATIENCE})\nCONFIG = {configuration!r}\n{script}"
     environ = {**os.environ, "KEY": KEY, "PYTHONPATH": ROOT}
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environ) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environ, start_new_session=True
+    ) as process:
         try:
             yield process
         finally:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # its children too
 
 
 def printed(script: str, configuration: dict[str, Any]) -> list[Any]:
     """What the processes of *script* print, each line as JSON."""
     with running(script, configuration) as process:
-        told, _ = process.communicate()
+        try:
+            told, _ = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            pytest.fail("a process hangs")
     assert process.returncode == 0, told
     return [json.loads(line) for line in told.splitlines()]
 

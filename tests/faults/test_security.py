@@ -21,7 +21,7 @@ from tests.providers.bodies import written
 from tests.providers.wire import KEY, Script, Upstream, Wire, answer, answering
 
 DRAWN = ("ok", "yes")
-ONLY_FIRST = {"providers": {"only": ["first"]}}
+ONLY_FIRST: dict[str, Any] = {"providers": {"only": ["first"]}}
 
 
 @both
@@ -378,7 +378,13 @@ def test_row_60_errors_pickle_and_come_back(kind: str) -> None:
     async def main() -> None:
         for script in FAILURES.values():
             async with staged(kind, script, time=time) as stage:
-                for fields in ({}, {"deadline": 1}, {"max_cost": 0.001}, {"size": "4K", "min_size": "4K"}):
+                wishes: tuple[dict[str, Any], ...] = (
+                    {},
+                    {"deadline": 1},
+                    {"max_cost": 0.001},
+                    {"size": "4K", "min_size": "4K"},
+                )
+                for fields in wishes:
                     ended = await stage.draw(**{**ONLY_FIRST, **fields})
                     if ended.error is not None:
                         errors.append(ended.error)
