@@ -370,8 +370,10 @@ class Walk:
             return False
         if not self._is_short(hint):
             return False
-        self._waited = True
         rest = self._refusal(failed.step) or 0.0  # the lane rests a little longer than the hint says
+        if rest > MAX_WAIT + 1.0:  # for another reason by now
+            return False
+        self._waited = True
         await self.desk.clock.sleep(rest + A_MOMENT if rest > hint else hint)
         return True
 

@@ -193,6 +193,13 @@ class AsyncGateway:
             )
             new.watched_by(self._monitor)
 
+    def drain(self) -> None:
+        """Begin no further call, for good: requests under way end with the calls that are already being paid for.
+
+        Meant for the end of a service: ``drain()`` at SIGTERM, then :meth:`aclose`.
+        """
+        self._monitor.drain()
+
     async def aclose(self) -> None:
         """Wait for the requests under way on this event loop, which are being paid for, and close its connections."""
         while self._under_way():
@@ -411,6 +418,10 @@ class Gateway:
         with self._lock:
             if self._running is not None:
                 self._running.call(self._gateway._close_replaced)
+
+    def drain(self) -> None:
+        """See :meth:`AsyncGateway.drain`."""
+        self._gateway.drain()
 
     def close(self) -> None:
         """Close the connections and end the thread. A later call starts them again."""

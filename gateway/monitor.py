@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -107,6 +108,7 @@ class Monitor:
         self._usage: dict[str, quotas.Usage] = {}
         self._retries = allowance.for_retries(Decimal(0), clock.monotonic())
         self._hedges = allowance.for_hedges(HEDGE_CAPACITY)
+        self._draining = False
         survives(self)
 
     def after_fork(self) -> None:
@@ -122,6 +124,13 @@ class Monitor:
             if retry_budget != self._retries.capacity:
                 self._retries = allowance.for_retries(retry_budget, self._clock.monotonic())
             for provider in at_once:  # there may be more room than before
+                self._let_in(provider)
+
+    def drain(self) -> None:
+        """Let no further call in; those under way go on."""
+        with self._lock:
+            self._draining = True
+            for provider in self._at_once:
                 self._let_in(provider)
 
     def forget(self, names: Iterable[str]) -> None:
@@ -165,7 +174,12 @@ class Monitor:
             ]
 
     def refusal(self, entry: Entry) -> float | None:
-        """Seconds for which a call may not be made, whatever room there is, or None if it may."""
+        """Seconds for which a call may not be made, whatever room there is, or None if it may.
+
+        Infinite if time alone does not help.
+        """
+        if self._draining:
+            return math.inf
         now, state, lane = self._clock.monotonic(), self.state(entry.lane), entry.lane
         full = quotas.room(self._usage.get(lane.name, quotas.Usage()), lane, entry.images, now)
         if lane.mode == "shadow":
@@ -193,7 +207,13 @@ class Monitor:
         with self._lock:
             now, state, lane = self._clock.monotonic(), self.state(entry.lane), entry.lane
             full = quotas.room(self._usage.get(lane.name, quotas.Usage()), lane, entry.images, now)
-            if now - state.last_call < LAST_LANE_PACE or is_resting(state, now) or full or not self._has_seat(lane):
+            if (
+                self._draining
+                or now - state.last_call < LAST_LANE_PACE
+                or is_resting(state, now)
+                or full
+                or not self._has_seat(lane)
+            ):
                 return None
             return self._begun(entry)
 

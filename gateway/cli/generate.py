@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -45,6 +48,8 @@ def make(gateway: AsyncGateway, request: ImageRequest, output: Output, *, quiet:
     """
 
     async def draw() -> ImageResult:
+        with suppress(NotImplementedError):  # Windows has no such signal
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _drain_once, gateway)
         async with gateway:
             return await gateway.generate(request)
 
@@ -56,6 +61,13 @@ def make(gateway: AsyncGateway, request: ImageRequest, output: Output, *, quiet:
             interrupted = watch
     _tell_interrupted(interrupted)
     raise typer.Exit(exits.INTERRUPTED)
+
+
+def _drain_once(gateway: AsyncGateway) -> None:
+    """At SIGTERM the call that is being paid for may end, and no other begins; the next one is as good as Ctrl-C."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
+    warn("SIGTERM: waiting for the call under way; once more to give it up")
+    gateway.drain()
 
 
 def _tell_interrupted(watch: progress.Watch) -> None:

@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from gateway import AsyncGateway, ConfigError, LaneHealth
+from gateway import AsyncGateway, ConfigError, GatewayError, LaneHealth
 from providers.exchange import Exchange
 from providers.outcome import Outcome
 from providers.request import UpstreamRequest
@@ -359,3 +359,32 @@ def test_a_reload_keeps_the_books() -> None:
     painters.draw()
     entries = painters.time.run(painters.gateway._setup.ledger.entries)
     assert [(entry.lane, str(entry.usd)) for entry in entries] == [("first/painter", "0.05"), ("first/painter", "0.07")]
+
+
+# The end of a service
+
+
+def test_after_draining_the_call_under_way_delivers_and_no_other_begins() -> None:
+    painters = two()
+    painters.script("first", fails("timeout", "maybe", seconds=5.0))
+
+    async def job() -> tuple[str, str]:
+        falling = asyncio.ensure_future(painters.gateway.generate("a fox"))
+        await asyncio.sleep(2)
+        drawing = asyncio.ensure_future(painters.gateway.generate("a fox"))
+        await asyncio.sleep(1)
+        painters.gateway.drain()
+        with pytest.raises(GatewayError) as caught:
+            await falling
+        return (await drawing).lane, caught.value.attempts[0].outcome
+
+    assert painters.time.run(job) == ("first/painter", "timeout")
+    assert len(painters.calls) == 2
+
+
+def test_a_drained_gateway_takes_no_request() -> None:
+    painters = two()
+    painters.gateway.drain()
+    with pytest.raises(GatewayError):
+        painters.draw()
+    assert painters.calls == []
