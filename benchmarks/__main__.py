@@ -1,4 +1,8 @@
-"""``python -m benchmarks``: print the table and, with ``--json FILE``, write the figures."""
+"""``python -m benchmarks``: every figure next to its goal and to every contender.
+
+``--quick`` measures one 4K image at a time over plain HTTP, one saved, one sent, and the overhead. ``--cases TEXT`` keeps the
+cases with TEXT in their name (``4K plain``, ``TLS``, ``send``).
+"""
 
 from __future__ import annotations
 
@@ -11,27 +15,66 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measure import Figure, figures
+from benchmarks.measure import ALL, PLAIN, QUICK, Goal, Row, as_dicts, goals, imports, rows
+from benchmarks.plot import chart
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="fresh processes per figure; the median counts")
+    parser.add_argument("--quick", action="store_true", help="a few cases only")
+    parser.add_argument("--cases", default="", help="cases whose name holds this text")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--svg", type=Path, help="draw the CPU of a 4K image into this file")
     asked = parser.parse_args()
-    rows = figures(asked.runs)
-    Console().print(_table(rows))
+    cases = [case for case in (QUICK if asked.quick else ALL) if asked.cases in str(case)]
+    table, imported = list(rows(cases, asked.runs)), imports(asked.runs)
+    held = list(goals(table, imported))
+    console = Console(width=120)
+    console.print(_table(table))
+    console.print(_imports(imported))
+    console.print(_goals(held))
     if asked.json:
-        asked.json.write_text(json.dumps({"machine": _machine(), "figures": [row.as_dict() for row in rows]}, indent=2))
+        figures = {"machine": _machine(), "rows": as_dicts(table), "imports": imported, "goals": as_dicts(held)}
+        asked.json.write_text(json.dumps(figures, indent=1) + "\n")
+    if asked.svg:
+        asked.svg.write_text(chart("CPU for one 4K image", [row for row in table if row.case == str(PLAIN)]))
 
 
-def _table(rows: list[Figure]) -> Table:
-    table = Table(title="One 4K answer: 21.4 MB of image in 28.6 MB of JSON, from the simulator on loopback")
-    for heading in ("figure", "contender", "median", "of", "ratio", "gate", "held"):
-        table.add_column(heading)
-    for row in rows:
-        gate = "" if row.gate is None else f"≤ {row.gate}"
-        table.add_row(row.name, row.contender, row.shown, row.reference, f"{row.ratio:.2f}", gate, row.verdict)
+def _table(found: list[Row]) -> Table:
+    table = Table(title="Medians; CPU and wall time are for one image, or one call")
+    for heading in (
+        "case",
+        "contender",
+        "CPU ms",
+        "of the SDK's",
+        "again ms",
+        "wall ms",
+        "peak MiB",
+        "× images",
+        "stall ms",
+    ):
+        table.add_column(heading, no_wrap=True)
+    for row in found:
+        ratio, again = (f"{value:.2f}" if value is not None else "" for value in (row.cpu_ratio, row.again))
+        figures = (f"{row.wall:.1f}", f"{row.peak:.1f}", f"{row.peak_ratio:.2f}", f"{row.stall:.1f}")
+        table.add_row(row.case, row.contender, f"{row.cpu:.2f}", ratio, again, *figures)
+    return table
+
+
+def _imports(imported: dict[str, float]) -> Table:
+    table = Table("statement", "ms", title="Imports")
+    for statement, milliseconds in imported.items():
+        table.add_row(statement, f"{milliseconds:.1f}")
+    return table
+
+
+def _goals(held: list[Goal]) -> Table:
+    table = Table("goal", "contender", "value", "gate", "aim", "reached", title="Goals")
+    for goal in held:
+        table.add_row(
+            goal.name, goal.contender, f"{goal.value:.2f}", f"≤ {goal.gate:.2f}", f"≤ {goal.aim:.2f}", goal.verdict
+        )
     return table
 
 

@@ -25,6 +25,7 @@ IMAGE_BYTES: Final[Mapping[str, int]] = {"1K": 1_500_000, "2K": 5_600_000, "4K":
 TINY: Final = "tiny"
 """In a prompt: an image of 1K that has next to no bytes."""
 _PIECE: Final = 2**20
+_ENDS: Final = 4096
 _PIXELS: Final = {"1K": "1024x1024", "2K": "2048x2048", "4K": "2880x2880"}
 
 Answers = Mapping[tuple[str, str], bytes]
@@ -99,7 +100,9 @@ async def _body(reader: asyncio.StreamReader, head: bytes) -> bytes:
     while left:
         data = await reader.read(min(left, _PIECE))
         left -= len(data)
-        kept = kept[:4096] + (kept + data)[-4096:] if len(kept) + len(data) > 8192 else kept + data
+        kept += data
+        if len(kept) > 2 * _ENDS:
+            kept = kept[:_ENDS] + kept[-_ENDS:]
     return kept
 
 

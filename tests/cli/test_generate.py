@@ -292,3 +292,30 @@ def test_ctrl_c_before_anything_was_sent_says_that_too(simulate):
     _, told = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "no call had been sent that could be billed" in told
+
+
+def test_at_sigterm_the_call_that_is_being_paid_for_may_end(simulate):
+    upstream = simulate(faults=[faults.slow(0.5)])
+    configure(google=google_table(upstream))
+    process = spawn("generate", "A cat", "--json")
+    while not upstream.requests:
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    printed, told = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert json.loads(printed)["attempts"][0]["outcome"] == "ok"
+    assert "waiting for the call under way" in words(told)
+
+
+def test_a_second_sigterm_gives_it_up_as_ctrl_c_does(simulate):
+    upstream = simulate(faults=[faults.hang()])
+    configure(google=google_table(upstream))
+    process = spawn("generate", "A cat")
+    while not upstream.requests:
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    while "waiting for the call" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
