@@ -160,3 +160,10 @@ def test_a_key_whose_outcome_nobody_knows_stays_shut_until_a_second_charge_is_al
         painters.draw(idempotency_key="k")
     assert len(painters.calls) == 1
     assert painters.draw(idempotency_key="k", allow_second_charge=True).lane == "first/painter"
+
+
+def test_a_call_that_a_budget_forbade_is_none_of_the_attempts() -> None:
+    providers = {"first": relay(lane(price=0.05)), "second": relay(lane(price=0.06))}
+    told = {**tables({"max_attempts": 1}, **providers), "budgets": [{"usd": 0.01, "per": "day", "provider": "first"}]}
+    painters = Studio(configuration.load(told, environ={}))
+    assert painters.draw().lane == "second/painter"

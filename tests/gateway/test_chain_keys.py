@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from itertools import pairwise
 
 import pytest
 
 from gateway import AllAttemptsFailed, ContentBlocked
-from providers.outcome import OutcomeName
+from providers.outcome import Outcome, OutcomeName
 from tests.gateway.upstreams import Studio, draws, fails, lane, relay, studio
 
 
@@ -146,3 +147,22 @@ def test_a_refused_key_counts_whatever_else_failed_beside_it() -> None:
     painters.script("first", fails("auth", seconds=1.0), fails("overloaded", seconds=2.0))
     painters.draw(n=2)
     assert used(painters) == ["a", "a", "b", "b"]
+
+
+def test_closing_gives_up_a_check_under_way() -> None:
+    painters = with_keys("a", "b")
+    painters.script("first", fails("auth"))
+
+    async def job() -> int:
+        async def hangs(timeout: float) -> Outcome:
+            await asyncio.sleep(3600)
+            raise AssertionError("unreachable")
+
+        painters.adapters[0].check = hangs  # type: ignore[method-assign]
+        await painters.gateway.generate("a fox")
+        await asyncio.sleep(1)
+        await painters.gateway.aclose()
+        await asyncio.sleep(0)
+        return len(asyncio.all_tasks())
+
+    assert painters.time.run(job) == 1  # this one

@@ -154,7 +154,7 @@ CAUSES = st.builds(
     Cause,
     outcome=OUTCOMES,
     hint=st.none() | st.floats(),
-    reset=st.none() | st.floats(0, 90_000),
+    reset=st.none() | st.floats(0.01, 90_000),
     lasting=st.booleans(),
     luck=st.floats(0, 1),
 )

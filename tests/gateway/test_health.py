@@ -403,7 +403,7 @@ EVENTS = st.builds(
     st.sampled_from(["no", "maybe", "yes"]),
     size=st.sampled_from(["1K", "4K"]),
     retry_after=st.none() | st.floats(),
-    reset=st.none() | st.floats(0, 90_000),
+    reset=st.none() | st.floats(0.01, 90_000),
     duration=st.just(0.0) | st.floats(0.001, 600),
     lasting=st.booleans(),
     luck=st.floats(0, 1),

@@ -193,3 +193,19 @@ def test_ten_minutes_of_outage_send_few_calls_into_the_dead_lane_and_cost_little
     assert report.extra <= Decimal("1.50")
     assert report.served >= 0.98 * OUTAGE
     assert report.back
+
+
+def test_a_retry_to_a_lane_that_has_just_delivered_draws_a_tenth() -> None:
+    """It buys an image for certain; the whole price is for tries that may be in vain."""
+    painters = two({"retry_budget": 0.06})
+    for name in ("first", "second"):
+        painters.draw(providers={"only": name})
+    for _ in range(2):
+        painters.script("first", fails("timeout", "maybe"))
+        assert painters.draw(providers={"order": "first"}).lane == "second/painter"
+
+
+def test_a_retry_to_a_lane_that_nothing_is_known_of_draws_its_price() -> None:
+    painters = two({"retry_budget": 0.05})
+    painters.script("first", fails("timeout", "maybe"))
+    failure(painters, AllAttemptsFailed)

@@ -581,3 +581,19 @@ def test_with_two_broken_lanes_both_stay_shut() -> None:
 def test_a_lane_that_rests_is_no_last_resort() -> None:
     resting = LaneState(cooldowns={"rate_limited": Cooldown(until=NOW + 30)})
     assert order(planned(FLASH, situation=replace(CALM, states={FLASH.name: resting}))) == []
+
+
+# Half open
+
+PROBING = LaneState(breaker=Breaker(opened=NOW - 20, until=NOW - 5, openings=1), failures=20.0, updated=NOW)
+
+
+def test_a_lane_that_is_to_be_probed_comes_first_where_it_would_have_come_before_its_failures() -> None:
+    assert order(planned(CHEAP, DEAR, situation=replace(CALM, states={CHEAP.name: PROBING}))) == ["cheap", "dear"]
+
+
+def test_a_lane_that_is_to_be_probed_comes_last_where_another_is_asked_first() -> None:
+    """Nobody is sent there who has already met a failure."""
+    probing, dearest = at("probing", "0.06"), at("dearest", "0.20")
+    situation = replace(CALM, states={probing.name: PROBING})
+    assert order(planned(CHEAP, probing, dearest, situation=situation)) == ["cheap", "dearest", "probing"]

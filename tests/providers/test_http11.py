@@ -70,6 +70,20 @@ class TestAConnection:
     def test_that_the_upstream_has_closed_meanwhile_does_not(self) -> None:
         assert after(parting(answer(b"yes"))) == 2
 
+    def test_whose_end_the_event_loop_has_not_seen_yet_does_not(self) -> None:
+        async def main() -> int:
+            async with Upstream(answering(answer(b"yes"))) as upstream, Http11Transport() as transport:
+                await told(transport, request(upstream.url))
+                ((connection, _),) = next(iter(transport._idle.values()))
+                connection.transport.pause_reading()  # from now on the loop looks away
+                for task in upstream._tasks:
+                    task.cancel()
+                await asyncio.gather(*upstream._tasks, return_exceptions=True)
+                assert await told(transport, request(upstream.url)) == b"yes"
+            return upstream.connections
+
+        assert asyncio.run(main()) == 2
+
     def test_does_not_after_lying_idle_for_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(http11, "IDLE_FOR", 0.0)
         assert after(answering(answer(b"yes"))) == 2
