@@ -43,6 +43,10 @@ class _Loop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._virtual.now
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncio's own
+        """Wait for the threads in real time: since Python 3.13 a timer would end it, at once in virtual time."""
+        await super().shutdown_default_executor()
+
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
         future = super().run_in_executor(executor, func, *args)
         self.jobs += 1
