@@ -8,6 +8,8 @@ It prints the two ports, and leaves the certificate of its authority in FOLDER.
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
 import json
 import re
 import sys
@@ -16,6 +18,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
+
+from PIL import Image
 
 from providers.simulator import Simulator
 from tests.providers.wire import Authority
@@ -34,13 +38,26 @@ Answers = Mapping[tuple[str, str], bytes]
 
 def answers() -> Answers:
     bodies: dict[tuple[str, str], bytes] = {}
-    for size, weight in {TINY: 0, **IMAGE_BYTES}.items():
-        with Simulator(payload_bytes=weight or None) as simulator:
-            asked = "1K" if size == TINY else size
-            bodies["google", size] = _google(simulator.url, asked)
-            bodies["images", size] = _images(simulator.url, asked)
+    for size, weight in IMAGE_BYTES.items():
+        with Simulator(payload_bytes=weight) as simulator:
+            bodies["google", size] = _google(simulator.url, size)
+            bodies["images", size] = _images(simulator.url, size)
             bodies["chat", size] = _as_chat(json.loads(bodies["google", size]))
-    return bodies
+    return {**bodies, **_tiny()}
+
+
+def _tiny() -> Answers:
+    """Answers with a grey square of 1024 pixels: a few thousand bytes."""
+    file = io.BytesIO()
+    Image.new("L", (1024, 1024), 128).save(file, "JPEG", quality=10)
+    image = base64.b64encode(file.getvalue()).decode()
+    content = {"role": "model", "parts": [{"inlineData": {"mimeType": "image/jpeg", "data": image}}]}
+    google = {"candidates": [{"content": content, "finishReason": "STOP"}]}
+    return {
+        ("google", TINY): json.dumps(google).encode(),
+        ("images", TINY): json.dumps({"created": 1, "data": [{"b64_json": image}]}).encode(),
+        ("chat", TINY): _as_chat(google),
+    }
 
 
 def _google(url: str, size: str) -> bytes:

@@ -43,7 +43,7 @@ class _Loop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._virtual.now
 
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncio's own
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Wait for the threads in real time: since Python 3.13 a timer would end it, at once in virtual time."""
         await super().shutdown_default_executor()
 
