@@ -226,8 +226,10 @@ def _log(event: Event) -> None:
     structlog = _configured_structlog()
     if structlog is not None:
         structlog.get_logger(LOGGER_NAME).info(name, **{key: _one_line(value) for key, value in entry(event).items()})
-    else:
-        logging.getLogger(LOGGER_NAME).info("%s %s", name, entry(event))  # a mapping's own text is escaped
+        return
+    logger = logging.getLogger(LOGGER_NAME)
+    if logger.isEnabledFor(logging.INFO):  # making the entry costs more than asking
+        logger.info("%s %s", name, entry(event))  # a mapping's own text is escaped
 
 
 def _plain(value: Any) -> Any:
