@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -111,10 +112,16 @@ def run_json(*arguments: str, status: int = 0, stdin: str = "") -> Any:
     return json.loads(run(*arguments, "--json", status=status, stdin=stdin).stdout)
 
 
+def _heeds_ctrl_c() -> None:
+    """Whoever runs the tests in the background of a shell has them, and their children, ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def spawn(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     """The command line as a process of its own, which does not outlive the test."""
     process = subprocess.Popen(
         [sys.executable, "-m", "gateway.cli", *arguments],
+        preexec_fn=_heeds_ctrl_c,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
