@@ -167,6 +167,8 @@ class Desk:
         credentials = self.credentials[lane.provider]
         call.key = credentials.pick(lane.model, call.started)
         request = upstream_request(self.order, call.entry)
+        if self.order.destination is not None:
+            call.exchange.folder = self.order.destination.folder
         try:
             call.outcome = await credentials.adapters[call.key].generate(request, call.exchange)
         except Exception as error:  # a bug in an adapter must not cost the images of the calls beside it

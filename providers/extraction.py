@@ -37,10 +37,11 @@ _SIGNATURE: Final = re.compile(rb"iVBORw0KGgo|" + _SLASH + rb"9j" + _SLASH + rb"
 _LONGEST_SIGNATURE: Final = 14  # \u002f9j\u002f
 _SPECIAL: Final = re.compile(rb'["\\]|base64,')
 _CHARACTER = rb"(?:[A-Za-z0-9+/_-]|\\/|\\u00(?:2[bBdDfF]|5[fF]))"
-_RUN: Final = re.compile(_CHARACTER + rb"*")
+# Possessive: what could be given back again is remembered for each character, in over a hundred bytes.
+_RUN: Final = re.compile(rb"(?:[A-Za-z0-9+/_-]++|" + _CHARACTER + rb")*+")
 _ENOUGH: Final = re.compile(_CHARACTER + rb"{%d}" % (MIN_IMAGE // 3 * 4))
 _CHARACTERS: Final = re.compile(rb"[A-Za-z0-9+/_-]*")
-_PADDING: Final = re.compile(rb"(?:=|\\u003[dD])*")
+_PADDING: Final = re.compile(rb"(?:=|\\u003[dD])*+")
 _ESCAPED: Final = re.compile(rb"\\u00(?:2[bBdDfF]|3[dD]|5[fF])")
 _PARTIAL_ESCAPE: Final = re.compile(rb"\\(?:u(?:0(?:0[235]?)?)?)?")
 _LONGEST_ESCAPE: Final = 6

@@ -24,6 +24,7 @@ from providers.outcome import Outcome
 from providers.provider import ProviderSettings
 from providers.request import UpstreamRequest
 from providers.transport import http_client, unused_sync_client
+from providers.uploads import lightened
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -51,13 +52,14 @@ class _GenAIProvider(ABC):
 
     async def generate(self, request: UpstreamRequest, exchange: Exchange) -> Outcome:
         """Draw. See :class:`providers.provider.Provider`."""
+        asked = lightened(request, exchange)
         imagen = request.model.rpartition("/")[2].startswith("imagen")
         ask = self._predict if imagen else self._generate_content
         read: Reader = imagen_wire.read if imagen else google_wire.read
 
         async def send() -> object:
             with _credentials_trouble():
-                return await ask(request)
+                return await ask(asked)
 
         return await call(send, exchange, read, self._settings, self._fetcher)
 

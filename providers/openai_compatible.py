@@ -19,6 +19,7 @@ from providers.outcome import Outcome
 from providers.provider import ProviderSettings
 from providers.request import UpstreamRequest
 from providers.transport import http_client
+from providers.uploads import lightened
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -44,7 +45,7 @@ class OpenAICompatibleProvider:
     async def generate(self, request: UpstreamRequest, exchange: Exchange) -> Outcome:
         """Draw. See :class:`providers.provider.Provider`."""
         client = await self._client()
-        asked = spelled(request, option(self._settings, "size_as"))
+        asked = spelled(lightened(request, exchange), option(self._settings, "size_as"))
         if self._dialect is None:
             return await self._draw_as_task(client, asked, exchange)
         asked_for = self._with_extra_body(self._dialect(asked))

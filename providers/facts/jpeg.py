@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from providers.facts.parts import ImageDefect, Part, Structure, limited
+from providers.facts.parts import WINDOW, ImageDefect, Part, Structure, let_go, limited
 
 SIGNATURE: Final = b"\xff\xd8\xff"
 """The start marker, and the first byte of the marker that has to follow it."""
@@ -81,8 +81,12 @@ def _segment_end(view: memoryview, start: int) -> int:
 
 def _scan_end(view: memoryview, start: int) -> int:
     """The offset of the marker that follows the entropy-coded data at *start*."""
-    marker = _SCAN_END.search(view, start)
-    if not marker:
+    for begin in range(start, len(view), WINDOW):
+        marker = _SCAN_END.search(view, begin, begin + WINDOW + 1)
+        let_go(view)
+        if marker:
+            break
+    else:
         raise ImageDefect("the JPEG stops within its image data")
     if marker.start() == start:
         raise ImageDefect("a scan of the JPEG has no data")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -30,9 +31,30 @@ class Structure(NamedTuple):
     parts: Sequence[Part]
 
 
+WINDOW: Final = 2**19
+"""Bytes of an image to read before :func:`let_go`."""
+
+
 def limited(parts: Iterable[Part]) -> Iterator[Part]:
     """*parts*, as long as there are no more than MAX_PARTS."""
+    seen = 0
     for count, part in enumerate(parts, start=1):
         if count > MAX_PARTS:
             raise ImageDefect("the image is cut into far too many parts")
+        if part.end - seen >= WINDOW:
+            seen = part.end
+            let_go(part.body)
         yield part
+
+
+def let_go(view: memoryview) -> None:
+    """Have the system take back the memory in which *view* was read, if it is of a mapped file; it can be read again."""
+    if isinstance(view.obj, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        view.obj.madvise(mmap.MADV_DONTNEED)
+
+
+def windows(view: memoryview) -> Iterator[memoryview]:
+    """*view* in windows, each of which is let go when the next one is asked for."""
+    for start in range(0, len(view), WINDOW):
+        yield view[start : start + WINDOW]
+        let_go(view)

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-from providers.facts.parts import ImageDefect, Part, Structure, limited
+from providers.facts.parts import ImageDefect, Part, Structure, limited, windows
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
@@ -45,11 +45,18 @@ def _chunks(view: memoryview) -> Iterator[Part]:
         end = start + _FRAMING + int.from_bytes(view[start : start + 4], "big")
         if end > len(view):
             raise ImageDefect("the PNG stops before its end chunk")
-        if zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+        if _checksum(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
             raise ImageDefect("a chunk of the PNG fails its checksum")
         kind = bytes(view[start + 4 : start + 8])
         yield Part(kind, view[start + 8 : end - 4], end)
         start = end
+
+
+def _checksum(view: memoryview) -> int:
+    value = 0
+    for window in windows(view):
+        value = zlib.crc32(window, value)
+    return value
 
 
 def _read_header(chunk: Part) -> tuple[int, int, int]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Sequence
-from itertools import cycle, pairwise
-from typing import Final
+from itertools import accumulate, cycle, pairwise
+from typing import IO, Final, cast
 
 from providers.facts.jpeg import FRAMES, SCAN, START_LENGTH
-from providers.facts.parts import ImageDefect, Part
+from providers.facts.parts import WINDOW, ImageDefect, Part, let_go
 from providers.verification.decoding import decoding
 
 _RESTART_INTERVAL: Final = b"\xdd"
@@ -51,9 +51,9 @@ def check_pixels(view: memoryview, parts: Sequence[Part]) -> None:
     (frame,) = (part for part in parts if part.kind in FRAMES)
     if len(scans) > 1 or frame.kind in _PROGRESSIVE:
         _check_coverage(frame, scans)
-        _decode(_Input(b"".join([*_kept(view, parts), _END])))
+        _decode(_Input([*_kept(view, parts), _END]))
     else:
-        _decode_single(b"".join([*_kept(view, parts), _AHEAD]))
+        _decode_single([*_kept(view, parts), _AHEAD])
 
 
 def _kept(view: memoryview, parts: Sequence[Part]) -> Iterator[bytes | memoryview]:
@@ -87,28 +87,54 @@ def _check_coverage(frame: Part, scans: Sequence[Part]) -> None:
         raise ImageDefect("the JPEG lacks scans: not all of its detail has come")
 
 
-class _Input(io.BytesIO):
-    """A file that tells the decoder when it asks for more than there is, and keeps its last *held* bytes apart."""
+class _Input(io.RawIOBase):
+    """A file made of *pieces*, read where they stand, that tells the decoder when it asks for more than there is.
 
-    def __init__(self, data: bytes, held: int = 0) -> None:
-        super().__init__(data)
-        self._cut = len(data) - held
+    It keeps its last *held* bytes apart.
+    """
+
+    def __init__(self, pieces: Sequence[bytes | memoryview], held: int = 0) -> None:
+        self._pieces = [memoryview(piece) for piece in pieces]
+        self._starts = [0, *accumulate(map(len, pieces))]
+        self._cut = self._starts[-1] - held
+        self._at = 0
+        self._fresh = 0
 
     @property
     def is_asked_for_all(self) -> bool:
-        return self.tell() > self._cut
+        return self._at > self._cut
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + (0, self._at, self._starts[-1])[whence]
+        return self._at
 
     def read(self, size: int | None = -1) -> bytes:
-        before = self._cut - self.tell()
-        if size is not None and 0 < before < size:
-            size = before
-        data = super().read(size)
+        end = self._starts[-1] if size is None or size < 0 else min(self._at + size, self._starts[-1])
+        if self._at < self._cut < end:
+            end = self._cut
+        data = b"".join(self._between(self._at, end))
+        self._at = max(self._at, end)
         if not data and size:
             raise ImageDefect("the JPEG has less image data than pixels")
         return data
 
+    def _between(self, start: int, end: int) -> Iterator[memoryview]:
+        for first, piece in zip(self._starts, self._pieces, strict=False):
+            if first < end and start < first + len(piece):
+                yield piece[max(0, start - first) : end - first]
+        if start - self._fresh >= WINDOW:
+            self._fresh = start
+            for piece in self._pieces:
+                let_go(piece)
 
-def _decode_single(picture: bytes) -> None:
+
+def _decode_single(picture: Sequence[bytes | memoryview]) -> None:
     """Decode *picture*, whose last byte the decoder must need: it is held back until asked for."""
     held = _Input(picture, held=len(_AHEAD) + 1)
     _decode(held)
@@ -119,6 +145,6 @@ def _decode_single(picture: bytes) -> None:
 def _decode(file: _Input) -> None:
     from PIL.JpegImagePlugin import JpegImageFile
 
-    with decoding("JPEG"), JpegImageFile(file) as image:
+    with decoding("JPEG"), JpegImageFile(cast(IO[bytes], file)) as image:
         image.draft("L", (1, 1))
         image.load()

@@ -11,7 +11,7 @@ try:  # Intel's inflate: less than half the time of zlib's
 except ImportError:  # there are no wheels for rare platforms
     import zlib  # type: ignore[no-redef]
 
-from providers.facts.parts import ImageDefect, Part
+from providers.facts.parts import ImageDefect, Part, windows
 from providers.facts.png import HEADER
 
 _PIECE: Final = 64 * 1024
@@ -68,8 +68,9 @@ def _image_data(parts: Sequence[Part]) -> Iterator[memoryview]:
     """The pieces of the first run of image data: what decoders read, for such chunks have to stand together."""
     begun = dropwhile(lambda part: part.kind != b"IDAT", parts)
     for part in takewhile(lambda part: part.kind == b"IDAT", begun):
-        for start in range(0, len(part.body), _PIECE):
-            yield part.body[start : start + _PIECE]
+        for window in windows(part.body):
+            for start in range(0, len(window), _PIECE):
+                yield window[start : start + _PIECE]
 
 
 def _inflated(pieces: Iterator[memoryview]) -> Iterator[bytes]:

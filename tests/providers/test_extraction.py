@@ -432,3 +432,17 @@ class TestAnyDocument:
         for number, data in enumerate(images, 1):
             left = left.replace(f"<image {number}>".encode(), encoded(data).encode())
         assert left == b"".join(pieces)
+
+
+def test_the_end_of_an_image_in_the_middle_of_a_text_takes_little_memory() -> None:
+    image = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(256)) * 1000
+    body = b'{"content": "![](data:image/png;base64,' + encoded(image).encode() + b')"}'
+    extractor = ImageExtractor()
+    extractor.feed(body[:100_000])
+    tracemalloc.start()
+    extractor.feed(body[100_000:])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    extractor.close()
+    assert list(extractor.images.values()) == [image]
+    assert peak < 2**21
