@@ -266,7 +266,10 @@ def test_asking_for_more_never_brings_in_a_step(
     if name == "model" and loose.model is None:
         loose = altered(loose, model=MODELS)  # naming a model brings in legacy lanes, by the contract
     tight = altered(loose, **TIGHTER[name](loose))
-    before, after = ({(s.lane, s.size) for s in router.plan(r, known, situation).candidates} for r in (loose, tight))
+    wide, narrow = (router.plan(each, known, situation) for each in (loose, tight))
+    if narrow.last_resort:  # what is asked for has made a broken lane the only one that could serve
+        return
+    before, after = ({(step.lane, step.size) for step in each.candidates} for each in (wide, narrow))
     assert after <= before
 
 
