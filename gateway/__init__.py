@@ -19,11 +19,12 @@ if getattr(_providers, "DISTRIBUTION", None) != "image-gateway":
     )
 
 if TYPE_CHECKING:
-    from gateway.client import AsyncGateway, Gateway
+    from gateway.client import AsyncGateway
     from gateway.health import LaneHealth
     from gateway.plan import Candidate, Exclusion, Plan
     from gateway.request import ImageRequest, ProviderPreferences
     from gateway.result import Attempt, Cost, ImageResult
+    from gateway.sync import Gateway
     from providers.errors import (
         AllAttemptsFailed,
         BudgetExceeded,
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
     from providers.images import GeneratedImage, ReferenceImage
 
 _HOMES: Final = {
-    "gateway.client": ("AsyncGateway", "Gateway"),
+    "gateway.client": ("AsyncGateway",),
+    "gateway.sync": ("Gateway",),
     "gateway.health": ("LaneHealth",),
     "gateway.plan": ("Candidate", "Exclusion", "Plan"),
     "gateway.request": ("ImageRequest", "ProviderPreferences"),

@@ -1,0 +1,133 @@
+"""The sync face of :class:`gateway.client.AsyncGateway`: the same methods for code without an event loop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from gateway import config
+from gateway.client import AsyncGateway, Source, as_request
+from gateway.clock import Clock
+from gateway.config import Config
+from gateway.events import Listener
+from gateway.forking import survives
+from gateway.health import LaneHealth
+from gateway.monitor import Chance
+from gateway.plan import Plan
+from gateway.request import ImageRequest
+from gateway.result import ImageResult
+from providers.provider import ProviderFactory, load_provider
+
+T = TypeVar("T")
+
+
+class Gateway:
+    """:class:`AsyncGateway` for code without an event loop; it works inside one as well, and from several threads.
+
+    Calls run on an event loop in a thread of its own, which starts with the first call and ends with ``close()``.
+    """
+
+    def __init__(
+        self,
+        configuration: Config,
+        *,
+        clock: Clock | None = None,
+        load: ProviderFactory = load_provider,
+        chance: Chance | None = None,
+    ) -> None:
+        self._gateway = AsyncGateway(configuration, clock=clock, load=load, chance=chance)
+        self.after_fork()
+        survives(self)
+
+    def after_fork(self) -> None:
+        """Free the lock; the thread stays with the parent process."""
+        running = getattr(self, "_running", None)
+        if running is not None:  # letting go of it would wait for that thread, which is not here
+            running._event_loop_thread_id = None
+        self._lock = threading.Lock()
+        self._stack = ExitStack()
+        self._running: BlockingPortal | None = None
+
+    @classmethod
+    def from_config(cls, source: Source = None, *, clock: Clock | None = None) -> Self:
+        """See :meth:`AsyncGateway.from_config`."""
+        return cls(config.load(source), clock=clock)
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self._gateway.config
+
+    def generate(self, prompt: str | ImageRequest, **fields: Any) -> ImageResult:
+        """See :meth:`AsyncGateway.generate`."""
+        request = as_request(prompt, fields)
+        return self._call(lambda: self._gateway.generate(request))
+
+    def feedback(self, request_id: str, accepted: bool, cleanup_cost: Decimal | float = 0) -> None:
+        """See :meth:`AsyncGateway.feedback`."""
+        self._gateway.judge(request_id, accepted, cleanup_cost)
+
+    def plan(self, prompt: str | ImageRequest, **fields: Any) -> Plan:
+        """See :meth:`AsyncGateway.plan`."""
+        return self._gateway.plan(prompt, **fields)
+
+    def health(self) -> list[LaneHealth]:
+        """See :meth:`AsyncGateway.health`."""
+        return self._gateway.health()
+
+    def on_event(self, listener: Listener) -> Callable[[], None]:
+        """See :meth:`AsyncGateway.on_event`."""
+        return self._gateway.on_event(listener)
+
+    def reload(self, source: Source = None) -> None:
+        """See :meth:`AsyncGateway.reload`."""
+        self._gateway.reload(source)
+        with self._lock:
+            if self._running is not None:
+                self._running.call(self._gateway._close_replaced)
+
+    def drain(self) -> None:
+        """See :meth:`AsyncGateway.drain`."""
+        self._gateway.drain()
+
+    def close(self) -> None:
+        """Close the connections and end the thread. A later call starts them again."""
+        with self._lock:
+            if self._running is None:
+                return
+            try:
+                self._running.call(self._gateway.aclose)
+            finally:  # Ctrl-C included: a thread left behind would keep the interpreter from ending
+                self._running = None
+                self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return repr(self._gateway).replace("AsyncGateway", type(self).__name__)
+
+    def _call(self, function: Callable[[], Awaitable[T]]) -> T:
+        future = self._portal().start_task_soon(function)
+        try:
+            return future.result()
+        except BaseException:  # Ctrl-C while waiting: the request ends too
+            future.cancel()
+            raise
+
+    def _portal(self) -> BlockingPortal:
+        with self._lock:
+            if self._running is None:
+                self._running = self._stack.enter_context(start_blocking_portal(name="image-gateway"))
+            return self._running
