@@ -7,6 +7,7 @@ from typing import Literal
 
 from providers.images import ReferenceImage
 from providers.sizes import Size
+from providers.turns import Turn
 
 Thinking = Literal["minimal", "low", "medium", "high"]
 
@@ -19,13 +20,15 @@ class UpstreamRequest:
     *model* is the upstream's own id, *catalogue_model* the canonical one, by which rules are known. *size* is None
     for a model that takes no size, *aspect_ratio* None to leave it to the model. *n* is how many images this one call
     should return. *stream* asks for server-sent events, for relays whose proxies cut off whatever stays silent for
-    long. *timeout* is seconds for the whole call.
+    long. *timeout* is seconds for the whole call. *history* is what was said before, oldest first; a thought signature in
+    it is the lane's own and goes back verbatim.
     """
 
     model: str
     catalogue_model: str = ""
     prompt: str = field(repr=False)
     images: tuple[ReferenceImage, ...] = ()
+    history: tuple[Turn, ...] = ()
     size: Size | None = None
     aspect_ratio: str | None = None
     n: int = 1

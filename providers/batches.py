@@ -1,0 +1,83 @@
+"""What an adapter can do besides drawing at once: take many requests as one job, which is done within a day at half price."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from providers.outcome import Outcome
+from providers.request import UpstreamRequest
+
+BatchState = Literal["pending", "running", "succeeded", "failed", "cancelled", "expired"]
+"""``failed``, ``cancelled`` and ``expired`` jobs may have lines that succeeded all the same, and are billed."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLine:
+    """One request of a job, found again by its *key*, whatever the order of the answers."""
+
+    key: str
+    request: UpstreamRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchProgress:
+    """How the job *id* is doing, as the upstream tells: numbers of lines, None where it does not tell."""
+
+    id: str
+    state: BatchState
+    total: int | None = None
+    succeeded: int | None = None
+    failed: int | None = None
+    detail: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come."""
+        return self.state not in ("pending", "running")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAnswer:
+    """What came of one line; its images are there as after a call of its own."""
+
+    key: str
+    outcome: Outcome
+
+
+class BatchRefused(Exception):  # noqa: N818 - it says what happened
+    """The upstream did not do what was asked of a job; *outcome* says why, and whether money may have been spent."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.detail)
+        self.outcome = outcome
+
+
+@runtime_checkable
+class BatchProvider(Protocol):
+    """An upstream that takes jobs. As with :class:`~providers.provider.Provider`: one call each, no retries, no waiting.
+
+    Every method raises :class:`BatchRefused` when the upstream refuses or does not answer. *timeout* is seconds for each
+    exchange with it.
+    """
+
+    async def submit_batch(self, name: str, lines: Sequence[BatchLine], timeout: float) -> BatchProgress:  # noqa: ASYNC109
+        """Begin a job for one model. *name* is unique, so that :meth:`find_batch` finds it if the answer is lost."""
+        ...
+
+    async def find_batch(self, name: str, timeout: float) -> BatchProgress | None:  # noqa: ASYNC109
+        """The job that was submitted under *name*, or None if there is none."""
+        ...
+
+    async def batch_progress(self, batch_id: str, timeout: float) -> BatchProgress:  # noqa: ASYNC109
+        """How the job is doing."""
+        ...
+
+    def batch_answers(self, batch_id: str, timeout: float) -> AsyncIterator[BatchAnswer]:
+        """The answers of a job that is over, one at a time, so that not all images are in memory at once."""
+        ...
+
+    async def cancel_batch(self, batch_id: str, timeout: float) -> None:  # noqa: ASYNC109
+        """Ask that what has not begun be left undone. What is done is billed, and among the answers."""
+        ...
