@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from random import SystemRandom
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self
 
 import anyio.to_thread
 
@@ -30,12 +28,14 @@ from gateway.forking import survives
 from gateway.health import LaneHealth, Standing
 from gateway.idempotency import Idempotency, Wish
 from gateway.lanes import Lane
+from gateway.ledger import Ledger
 from gateway.monitor import Chance, Monitor
 from gateway.plan import Plan
 from gateway.request import ImageRequest
 from gateway.result import ImageResult
 from gateway.saving import Destination
 from gateway.setup import Setup
+from gateway.setups import Setups
 from providers.errors import InvalidRequest
 from providers.images import ReferenceImage
 from providers.provider import ProviderFactory, load_provider
@@ -44,7 +44,6 @@ _SEEDS: Final = 1 << 53
 """How many seeds there are: as many as a random float tells apart."""
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | None
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +73,20 @@ class AsyncGateway:
     ) -> None:
         self._load = load
         self._clock = clock or Clock()
-        self._setup = Setup.of(configuration, load, self._clock)
+        self._setups = Setups(Setup.of(configuration, load, self._clock))
         self._emitter = Emitter()
         self._monitor = Monitor(self._clock, chance, self._tell)
-        self._setup.watched_by(self._monitor)
+        self._setups.current.watched_by(self._monitor)
         self._verdicts = Verdicts()
         self._checkups = Checkups(self._monitor, self._clock)
         self._incumbents: dict[router.Kind, str] = {}
         self._chance = chance or SystemRandom().random
         self._seed = self._dice()
-        self._replaced: list[Setup] = []
         self.after_fork()
         survives(self)
 
     def after_fork(self) -> None:
-        """Free the lock, and let go of the requests of the parent process."""
-        self._closing: list[asyncio.Future[None]] = []
+        """Free the lock."""
         self._lock = threading.Lock()
 
     @classmethod
@@ -106,7 +103,12 @@ class AsyncGateway:
     @property
     def config(self) -> Config:
         """The configuration in force."""
-        return self._setup.config
+        return self._setups.current.config
+
+    @property
+    def ledger(self) -> Ledger:
+        """The books: what was reserved, spent and refused."""
+        return self._setups.current.ledger
 
     async def generate(self, prompt: str | ImageRequest, **fields: Any) -> ImageResult:
         """Draw: route, call, verify, fall back. *fields* are those of :class:`ImageRequest`.
@@ -156,7 +158,7 @@ class AsyncGateway:
             InvalidRequest: the request cannot be meant.
         """
         request = as_request(prompt, fields)
-        return self._plan(self._setup, request, references.weights(request.images))
+        return self._plan(self._setups.current, request, references.weights(request.images))
 
     def health(self) -> list[LaneHealth]:
         """How every lane is doing right now."""
@@ -180,11 +182,9 @@ class AsyncGateway:
         Raises:
             ConfigError: the new configuration cannot be used; nothing has changed.
         """
-        new = Setup.of(config.load(source), self._load, self._clock, self._setup)
+        new = Setup.of(config.load(source), self._load, self._clock, self._setups.current)
         with self._lock:
-            old, self._setup = self._setup, new
-            self._replaced.append(old)
-            providers = new.config.providers
+            old, providers = self._setups.replace(new), new.config.providers
             self._monitor.forget(
                 name
                 for name, lane in new.lanes.items()
@@ -201,14 +201,9 @@ class AsyncGateway:
 
     async def aclose(self) -> None:
         """Wait for the requests under way on this event loop, which are being paid for, and close its connections."""
-        while self._under_way():
-            ended = asyncio.get_running_loop().create_future()
-            self._closing.append(ended)
-            await ended
+        await self._setups.quiet()
         self._checkups.end()
-        await self._close_replaced()
-        await self._setup.aclose()
-        await self._setup.state.engine.aclose()
+        await self._setups.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -219,12 +214,12 @@ class AsyncGateway:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.config.source}: {len(self._setup.lanes)} lanes>"
+        return f"<{type(self).__name__} {self.config.source}: {len(self._setups.current.lanes)} lanes>"
 
     async def _once(self, job: _Job, given: tuple[ReferenceImage, ...]) -> ImageResult:
         """What comes of a request with an idempotency key, now or before."""
         request = job.request
-        async with self._setup_in_force() as setup:
+        async with self._setups.in_force() as setup:
             wish = Wish(
                 key=request.idempotency_key or "", fingerprint=fingerprint(request, given), request_id=job.request_id,
                 seconds=_deadline(setup, request), again=request.allow_second_charge,
@@ -240,7 +235,7 @@ class AsyncGateway:
 
     async def _drawn(self, job: _Job, given: tuple[ReferenceImage, ...]) -> ImageResult:
         weights = references.weights(given)
-        async with self._setup_in_force() as setup:
+        async with self._setups.in_force() as setup:
             self._checkups.begin(setup.credentials)
             planned = self._plan(setup, job.request, weights)
             if not planned.candidates:
@@ -298,49 +293,6 @@ class AsyncGateway:
 
     def _dice(self) -> int:
         return int(self._chance() * _SEEDS)
-
-    @asynccontextmanager
-    async def _setup_in_force(self) -> AsyncIterator[Setup]:
-        """The setup for one request, which stays open until the request has ended."""
-        with self._lock:
-            setup = self._setup
-            setup.count(1)
-        try:
-            yield setup
-        finally:
-            with self._lock:
-                setup.count(-1)
-                self._tell_closing()
-            if self._replaced:
-                with anyio.CancelScope(shield=True):
-                    await self._close_replaced()
-
-    def _under_way(self) -> int:
-        """How many requests are under way on the running event loop."""
-        loop = asyncio.get_running_loop()
-        return sum(setup.loops.get(loop, 0) for setup in (self._setup, *self._replaced))
-
-    def _tell_closing(self) -> None:
-        """Have those who wait to close on the running event loop look again."""
-        loop = asyncio.get_running_loop()
-        for ended in [each for each in self._closing if each.get_loop() is loop]:
-            self._closing.remove(ended)
-            if not ended.done():
-                ended.set_result(None)
-
-    async def _close_replaced(self) -> None:
-        """Close what this event loop opened for replaced configurations that none of its requests uses any more."""
-        loop = asyncio.get_running_loop()
-        with self._lock:
-            idle = [setup for setup in self._replaced if setup.loops.get(loop) == 0]
-            for setup in idle:
-                del setup.loops[loop]
-            self._replaced = [setup for setup in self._replaced if setup.loops]
-        for setup in idle:
-            with suppress(Exception):  # a request whose images are there must not fail over old connections
-                await setup.aclose()
-                if setup.state is not self._setup.state:
-                    await setup.state.engine.aclose()
 
     def _concluded(self, walk: Walk, job: _Job) -> ImageResult:
         elapsed = self._clock.monotonic() - job.started

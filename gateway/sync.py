@@ -90,7 +90,7 @@ class Gateway:
         self._gateway.reload(source)
         with self._lock:
             if self._running is not None:
-                self._running.call(self._gateway._close_replaced)
+                self._running.call(self._gateway._setups.close_replaced)
 
     def drain(self) -> None:
         """See :meth:`AsyncGateway.drain`."""

@@ -357,7 +357,7 @@ def test_a_reload_keeps_the_books() -> None:
     painters.draw()
     painters.gateway.reload(tables(first=relay(lane(price=0.07))))
     painters.draw()
-    entries = painters.time.run(painters.gateway._setup.ledger.entries)
+    entries = painters.time.run(painters.gateway.ledger.entries)
     assert [(entry.lane, str(entry.usd)) for entry in entries] == [("first/painter", "0.05"), ("first/painter", "0.07")]
 
 

@@ -15,7 +15,7 @@ from tests.gateway.upstreams import Studio, draws, fails, hangs, lane, relay, st
 
 
 def entries(painters: Studio) -> list[Entry]:
-    return painters.time.run(painters.gateway._setup.ledger.entries)
+    return painters.time.run(painters.gateway.ledger.entries)
 
 
 def under(*budgets: dict[str, Any]) -> Studio:
@@ -50,7 +50,7 @@ def test_a_call_is_in_the_books_before_it_is_sent() -> None:
     seen: list[tuple[str, str]] = []
 
     async def looks(request: Any, exchange: Any) -> Any:
-        seen.extend((each.lane, each.state) for each in await painters.gateway._setup.ledger.entries())
+        seen.extend((each.lane, each.state) for each in await painters.gateway.ledger.entries())
         return await draws()(request, exchange)
 
     painters.script("first", looks)
