@@ -6,7 +6,6 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
-from typing import Final
 
 import anyio
 
@@ -22,9 +21,6 @@ from providers.secret import Secret
 from providers.spool import FileBytes, SpooledImage
 from providers.transport import recording
 from providers.verification import PixelDefect, verify_all
-
-OFF_LOOP_BYTES: Final = 256 * 1024
-"""Images of more bytes than this, checksummed, would hold the event loop for over a tenth of a millisecond."""
 
 
 class CredentialsError(Exception):
@@ -82,18 +78,11 @@ async def _looked_at(reply: Reply, fetcher: ImageFetcher | None) -> Outcome:
     pieces = final_pieces(reply)
     if fetcher is not None:
         pieces = [await _fetched(piece, fetcher) for piece in pieces]
-    settled = replace(reply, pieces=tuple(await _verified(pieces)))
-    if sum(len(piece.data) for piece in pieces if piece.data) > OFF_LOOP_BYTES:
-        return await anyio.to_thread.run_sync(conclude, settled)
-    return conclude(settled)
+    return conclude(replace(reply, pieces=tuple(await _verified(pieces))))
 
 
 async def _verified(pieces: Sequence[Piece]) -> list[Piece]:
-    """*pieces*, with a defect in place of each image whose pixel data is not whole.
-
-    A defect of the structure is left to :func:`conclude`, which knows whether the image was cut on its way. Pixel data
-    that fails within a whole file was drawn or written like that: it is paid for, as any corrupt image is.
-    """
+    """*pieces* with the facts of their images, or what is wrong with them."""
     images = [piece.data for piece in pieces if piece.data is not None]
     if not images:
         return list(pieces)
@@ -102,8 +91,15 @@ async def _verified(pieces: Sequence[Piece]) -> list[Piece]:
 
 
 def _judged(piece: Piece, result: ImageFacts | ImageDefect) -> Piece:
+    """*piece* with what came of looking at its image.
+
+    A file that is not whole may have been cut on its way, which :func:`conclude` finds out from its bytes. Pixel data that
+    fails within a whole file was drawn or written like that: it is paid for, as any corrupt image is.
+    """
+    if isinstance(result, ImageFacts):
+        return replace(piece, facts=result)
     if not isinstance(result, PixelDefect):
-        return piece
+        return replace(piece, defect=str(result))
     # A piece without bytes counts as cut unless it has a link: an empty one says that nothing more is to be had.
     return replace(piece, data=None, defect=str(result), url=piece.url or "")
 

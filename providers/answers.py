@@ -11,7 +11,7 @@ from typing import Any, Final
 import pybase64
 
 from providers.extraction import MARKER_LENGTH
-from providers.facts import ImageDefect, inspect, sniff
+from providers.facts import ImageDefect, ImageFacts, inspect, sniff
 from providers.images import GeneratedImage
 from providers.outcome import Billed, Outcome, OutcomeName, Part, Usage
 from providers.sanitise import sanitise
@@ -37,7 +37,8 @@ _TAIL_ROOM: Final = 1024
 class Piece:
     """One piece of an answer as the upstream gave it, in its order.
 
-    *data* is the image's bytes, *defect* why there are none although there should be, *url* where to fetch them.
+    *data* is the image's bytes, *facts* what they were found to be, *defect* what is wrong with them, or why there are none
+    although there should be, *url* where to fetch them.
     *thought* marks what the model only thought: it is not part of the answer. *words* is the text of a link that may as
     well be no more than a part of the sentence. *choice* is the number of the alternative answer the piece belongs to,
     *place* where in that answer it stood.
@@ -45,6 +46,7 @@ class Piece:
 
     text: str | None = None
     data: bytes | None = field(default=None, repr=False)
+    facts: ImageFacts | None = None
     url: str | None = None
     defect: str | None = None
     signature: str | None = field(default=None, repr=False)
@@ -166,9 +168,9 @@ def string(value: Any) -> str:
 def _part(piece: Piece) -> Part:
     if piece.text is not None:
         return Part(text=piece.text, signature=piece.signature)
-    if piece.data is None:
+    if piece.data is None or piece.defect is not None:
         raise ImageDefect(piece.defect or "the image is missing")
-    facts = inspect(piece.data)
+    facts = piece.facts or inspect(piece.data)
     data = piece.data if facts.end == len(piece.data) else piece.data[: facts.end]
     image = GeneratedImage(data=data, mime_type=facts.mime_type, width=facts.width, height=facts.height)
     return Part(image=image, signature=piece.signature)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from providers.images import ReferenceImage
+
+if TYPE_CHECKING:
+    import httpx2
 
 Failure = Literal["transport", "timeout", "bad_response"]
 
@@ -18,13 +21,17 @@ class Exchange:
 
     *sent* turns true when the whole request body has left: from then on the upstream may have charged for it.
     *body* is the answer with each image replaced by a marker; *images* holds the bytes by marker.
-    *uploads* are the large images that the request shall carry, by the token that stands in for each.
+    *uploads* are the large images that the request shall carry, *signatures* the thought signatures, by the token that
+    stands in for each.
     With a *folder*, large images are gathered in files there instead of in memory.
+    In a rehearsal, nothing is sent: what would be is added to *rehearsed*.
     *failure* says how the exchange broke, if it did, and *failure_detail* why.
     """
 
     uploads: dict[bytes, ReferenceImage] = field(default_factory=dict, repr=False)
+    signatures: dict[bytes, str] = field(default_factory=dict, repr=False)
     folder: Path | None = None
+    rehearsed: list[httpx2.Request] | None = field(default=None, repr=False)
     sent: bool = False
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)

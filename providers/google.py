@@ -10,12 +10,12 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import anyio
 import httpx2
 
-from providers import google_wire, imagen_wire
+from providers import google_wire, imagen_wire, interactions_wire
 from providers.adapter import CredentialsError, Reader, call, checked, fetcher_for, import_off_loop, option
 from providers.exchange import Exchange
 from providers.key_auth import BEARER, KeyAuth
@@ -23,6 +23,7 @@ from providers.loops import PerLoop
 from providers.outcome import Outcome
 from providers.provider import ProviderSettings
 from providers.request import UpstreamRequest
+from providers.templates import Ask, Templates
 from providers.transport import http_client, unused_sync_client
 from providers.uploads import lightened
 
@@ -41,12 +42,20 @@ _PLACELESS: Final = frozenset({"", "global"})
 _MULTI_REGIONS: Final = frozenset({"us", "eu"})
 
 
+class _Opened(NamedTuple):
+    """The SDK's *client*, what carries its calls, and the requests it has built."""
+
+    client: Client
+    carrier: httpx2.AsyncClient
+    templates: Templates
+
+
 class _GenAIProvider(ABC):
     """What the two have in common: ``generateContent`` and the life of the client."""
 
     def __init__(self, settings: ProviderSettings) -> None:
         self._settings = settings
-        self._clients = PerLoop(self._make_both)
+        self._clients = PerLoop(self._open)
         self._owned = PerLoop(lambda: http_client(settings.proxy))
         self._fetcher = fetcher_for(settings)
 
@@ -54,12 +63,14 @@ class _GenAIProvider(ABC):
         """Draw. See :class:`providers.provider.Provider`."""
         asked = lightened(request, exchange)
         imagen = request.model.rpartition("/")[2].startswith("imagen")
-        ask = self._predict if imagen else self._generate_content
-        read: Reader = imagen_wire.read if imagen else google_wire.read
+        ask, read = (self._predict, imagen_wire.read) if imagen else self._wire()
 
         async def send() -> object:
             with _credentials_trouble():
-                return await ask(asked)
+                if imagen or not self._signs_alike:
+                    return await ask(asked)
+                await self._client()
+                return await self._clients.get().templates.send(asked, ask)
 
         return await call(send, exchange, read, self._settings, self._fetcher)
 
@@ -76,15 +87,30 @@ class _GenAIProvider(ABC):
 
     async def aclose(self) -> None:
         """Let go of this event loop's connections."""
-        both = self._clients.pop()
-        if both is not None:
-            client, carrier = both
-            await client.aio.aclose()
-            await carrier.aclose()  # the SDK leaves a client that it was given open
+        opened = self._clients.pop()
+        if opened is not None:
+            await opened.client.aio.aclose()
+            await opened.carrier.aclose()  # the SDK leaves a client that it was given open
         owned = self._owned.pop()
         if owned is not None:
             await owned.aclose()
         await self._fetcher.aclose()
+
+    def _wire(self) -> tuple[Ask, Reader]:
+        """How models that converse are asked, and their answers read."""
+        if option(self._settings, "wire") == "interactions":
+            return self._interact, interactions_wire.read
+        return self._generate_content, google_wire.read
+
+    async def _interact(self, request: UpstreamRequest) -> object:
+        await import_off_loop("google.genai.interactions")
+        client = await self._client()
+        from providers import interactions_request
+
+        # Raw, for the answer is read from its JSON; and one call, however long the SDK would go on by itself.
+        create = _to_itself(client.aio.interactions).with_raw_response.create
+        arguments = interactions_request.arguments(request)
+        return await create(**arguments, timeout=request.timeout, automatic_continuation=False)
 
     async def _generate_content(self, request: UpstreamRequest) -> object:
         client = await self._client()
@@ -108,11 +134,16 @@ class _GenAIProvider(ABC):
 
     async def _client(self) -> Client:
         await import_off_loop("google.genai")
-        return self._clients.get()[0]
+        return self._clients.get().client
 
-    def _make_both(self) -> tuple[Client, httpx2.AsyncClient]:
+    def _open(self) -> _Opened:
         carrier = http_client(self._settings.proxy, self._auth())
-        return self._make_client(carrier), carrier
+        return _Opened(self._make_client(carrier), carrier, Templates(carrier))
+
+    @property
+    def _signs_alike(self) -> bool:
+        """Whether one call is signed like the next: so it is by a key, not by a token that runs out."""
+        return True
 
     def _auth(self) -> httpx2.Auth | None:
         """What signs a call of the SDK's, if it does not do that itself."""
@@ -173,6 +204,10 @@ class VertexProvider(_GenAIProvider):
         await self._sign_in()
         return await super()._client()
 
+    @property
+    def _signs_alike(self) -> bool:
+        return self._settings.api_key is not None
+
     async def _sign_in(self) -> None:
         if self._credentials is None and self._settings.api_key is None:
             self._credentials = await anyio.to_thread.run_sync(self._load_credentials)
@@ -231,6 +266,21 @@ def _http_options(
         httpx_async_client=client,
         retry_options=types.HttpRetryOptions(attempts=1),
     )
+
+
+def _to_itself(interactions: Any) -> Any:
+    """*interactions* without what the SDK takes from the environment: a log that shows keys, and a project to bill."""
+    configuration = interactions.sdk_configuration
+    configuration.debug_logger = _Mute()
+    configuration.globals.user_project = None
+    return interactions
+
+
+class _Mute:
+    """A log that keeps nothing."""
+
+    def debug(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """Forget *msg*."""
 
 
 def _no_replays() -> DebugConfig:

@@ -10,7 +10,7 @@ import anyio
 
 from providers import openai_wire, tasks
 from providers.adapter import call, checked, fetcher_for, import_off_loop, option, run, settle
-from providers.dialects import DIALECTS, Call, Dialect, dialect_for, spelled
+from providers.dialects import CONVERSING, DIALECTS, Call, as_edit, dialect_for, spelled
 from providers.errors import ConfigError
 from providers.exchange import Exchange
 from providers.key_auth import BEARER, KeyAuth
@@ -18,10 +18,12 @@ from providers.loops import PerLoop
 from providers.outcome import Outcome
 from providers.provider import ProviderSettings
 from providers.request import UpstreamRequest
+from providers.templates import Templates
 from providers.transport import http_client
 from providers.uploads import lightened
 
 if TYPE_CHECKING:
+    import httpx2
     from openai import AsyncOpenAI
 
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
@@ -37,21 +39,28 @@ class OpenAICompatibleProvider:
     def __init__(self, settings: ProviderSettings, sleep: Callable[[float], Awaitable[None]] = anyio.sleep) -> None:
         self._settings = settings
         self._sleep = sleep
+        self._carriers = PerLoop(self._make_carrier)
         self._clients = PerLoop(self._make_client)
+        self._templates = PerLoop(lambda: Templates(self._carriers.get()))
         self._fetcher = fetcher_for(settings)
         self._task = _task_row(settings)
-        self._dialect = None if self._task else _dialect(settings)
+        self._dialect = None if self._task else DIALECTS[_dialect(settings)]
+        self._conversing = self._task is None and _dialect(settings) in CONVERSING
 
     async def generate(self, request: UpstreamRequest, exchange: Exchange) -> Outcome:
         """Draw. See :class:`providers.provider.Provider`."""
         client = await self._client()
-        asked = spelled(lightened(request, exchange), option(self._settings, "size_as"))
+        told = request if self._conversing else as_edit(request)
+        asked = spelled(lightened(told, exchange), option(self._settings, "size_as"))
         if self._dialect is None:
             return await self._draw_as_task(client, asked, exchange)
-        asked_for = self._with_extra_body(self._dialect(asked))
+        dialect = self._dialect
+
+        async def ask(request: UpstreamRequest) -> object:
+            return await _send(client, self._with_extra_body(dialect(request)), request.timeout)
 
         async def send() -> object:
-            return await _send(client, asked_for, request.timeout)
+            return await self._templates.get().send(asked, ask)
 
         return await call(send, exchange, openai_wire.read, self._settings, self._fetcher)
 
@@ -69,6 +78,8 @@ class OpenAICompatibleProvider:
         client = self._clients.pop()
         if client is not None:
             await client.close()
+        self._carriers.pop()
+        self._templates.pop()
         await self._fetcher.aclose()
 
     async def _draw_as_task(self, client: AsyncOpenAI, request: UpstreamRequest, exchange: Exchange) -> Outcome:
@@ -102,18 +113,25 @@ class OpenAICompatibleProvider:
         await import_off_loop("openai")
         return self._clients.get()
 
+    def _make_carrier(self) -> httpx2.AsyncClient:
+        return http_client(self._settings.proxy, self._elsewhere())
+
+    def _elsewhere(self) -> KeyAuth | None:
+        """What puts the key where the SDK does not."""
+        key, place = self._settings.api_key, self._settings.auth
+        return KeyAuth(key, place) if key and place and place != BEARER else None
+
     def _make_client(self) -> AsyncOpenAI:
         from openai import AsyncOpenAI
 
-        key, place = self._settings.api_key, self._settings.auth
-        elsewhere = KeyAuth(key, place) if key and place and place != BEARER else None
+        key = self._settings.api_key
         headers = dict(self._settings.headers)
         client = AsyncOpenAI(
-            api_key="-" if key is None or elsewhere else key.reveal(),
+            api_key="-" if key is None or self._elsewhere() else key.reveal(),
             admin_api_key="",
             base_url=self._settings.base_url or DEFAULT_BASE_URL,
             default_headers=headers,
-            http_client=http_client(self._settings.proxy, elsewhere),
+            http_client=self._carriers.get(),
             max_retries=0,  # one call, one bill
         )
         # OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS of the environment are none of a relay's business.
@@ -134,12 +152,12 @@ async def _send(client: AsyncOpenAI, asked: Call, timeout: float) -> object:  # 
     return await create(**asked.arguments, timeout=timeout)
 
 
-def _dialect(settings: ProviderSettings) -> Dialect:
+def _dialect(settings: ProviderSettings) -> str:
     name = dialect_for(option(settings, "dialect"), settings.base_url)
     if name not in DIALECTS:
         known = ", ".join(sorted(DIALECTS))
         raise ConfigError(f"providers.{settings.name}.dialect: {name!r} is not known; known dialects: {known}")
-    return DIALECTS[name]
+    return name
 
 
 def _task_row(settings: ProviderSettings) -> tasks.TaskRow | None:

@@ -36,6 +36,10 @@ class AnswerRefusedError(httpx2.TransportError):
     """An answer that cannot be taken in: too large, cut short, or wrongly compressed."""
 
 
+class RehearsalError(httpx2.TransportError):
+    """What the SDK would send has been seen; see :mod:`providers.templates`."""
+
+
 @contextmanager
 def recording(exchange: Exchange) -> Iterator[None]:
     """Write what the SDK called inside sends and receives into *exchange*."""
@@ -81,10 +85,13 @@ class RecordingTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send *request* and take in the whole answer."""
         exchange = _exchange.get() or Exchange()
+        if exchange.rehearsed is not None:
+            exchange.rehearsed.append(request)
+            raise RehearsalError("nothing is sent in a rehearsal", request=request)
         _prepare(request, exchange)
         with _noting_failure(exchange):
-            if exchange.uploads:
-                await put_in(request, exchange.uploads)
+            if exchange.uploads or exchange.signatures:
+                await put_in(request, exchange.uploads, exchange.signatures)
             response = await self._inner.handle_async_request(request)
             try:
                 await self._take_in(request, response, exchange)

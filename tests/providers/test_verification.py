@@ -392,6 +392,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     gate = Gate()
     monkeypatch.setattr(verification, "verify", gate.verify)
     monkeypatch.setattr(verification, "_WORKERS", 2)
+    monkeypatch.setattr(verification, "_SMALL", 0)
     yield gate
     gate.opened.set()
 
@@ -406,6 +407,22 @@ class TestSideBySide:
             return gate.most
 
         assert anyio.run(main) == 2
+
+    @pytest.mark.parametrize(("edge", "comment", "elsewhere"), [(64, 0, False), (64, 40_000, True), (1400, 0, True)])
+    def test_only_images_of_few_bytes_and_pixels_are_checked_where_the_event_loop_runs(
+        self, edge: int, comment: int, elsewhere: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = io.BytesIO()
+        Image.new("L", (edge, edge)).save(file, "JPEG", comment=bytes(comment))
+        threads: list[threading.Thread] = []
+
+        def noted(data: bytes) -> ImageFacts:
+            threads.append(threading.current_thread())
+            return inspect(data)
+
+        monkeypatch.setattr(verification, "verify", noted)
+        anyio.run(verify_all, [file.getvalue()])
+        assert [thread is not threading.main_thread() for thread in threads] == [elsewhere]
 
     def test_results_are_in_the_order_of_the_images_defects_among_them(self) -> None:
         results = anyio.run(verify_all, [SHORT, GOOD, b"no image", JPEGS["jpeg"]])
