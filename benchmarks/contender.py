@@ -5,7 +5,9 @@
 was not served, in seconds, and *image*, the bytes of one image.
 
 Jobs: ``receive`` NUMBER images at once, ``save`` one to a file, ``check``: go through the pixels of one, as the gateway
-does, ``send`` NUMBER reference images (*again*: CPU when the same are sent once more), ``tiny``: NUMBER calls in a row.
+does, ``send`` NUMBER reference images (*again*: CPU when the same are sent once more), ``tiny``: NUMBER calls in a row,
+``crowd``: CALLS of them, always NUMBER at once, ``soak``: NUMBER calls, 256 at once; its *peak* is what memory has grown by
+since a tenth of them.
 """
 
 from __future__ import annotations
@@ -28,6 +30,9 @@ PROMPT = "A launch poster that says HELLO"
 TINY = "a tiny poster"
 REFERENCE_BYTES = 6_900_000
 """Just below the 7 MB that Google takes inline."""
+CALLS = 2048
+"""Calls of a crowd, however many are made at once."""
+AT_ONCE = 256
 
 Job = Callable[[], Awaitable[bytes]]
 
@@ -83,7 +88,33 @@ async def tiny(draw: Draw, size: str, number: int) -> dict[str, float]:
     return await observed(one_after_the_other)
 
 
-JOBS = {"receive": receive, "save": receive, "check": check, "send": send, "tiny": tiny}
+async def crowd(draw: Draw, size: str, number: int) -> dict[str, float]:
+    await _in_turns(draw, number, max(number, CALLS))
+    return await observed(lambda: _in_turns(draw, number, CALLS))
+
+
+async def soak(draw: Draw, size: str, number: int) -> dict[str, float]:
+    await _in_turns(draw, AT_ONCE, number // 10)
+    before = _status("VmRSS")
+    figures = await observed(lambda: _in_turns(draw, AT_ONCE, number - number // 10))
+    gc.collect()
+    return {**figures, "peak": _status("VmRSS") - before}
+
+
+async def _in_turns(draw: Draw, at_once: int, calls: int) -> bytes:
+    """*calls* tiny answers, always as many *at_once* as are still to come."""
+    left = iter(range(calls))
+
+    async def caller() -> bytes:
+        image = b""
+        for _ in left:
+            image = await draw(TINY, "1K")
+        return image
+
+    return max(await asyncio.gather(*(caller() for _ in range(at_once))), key=len)
+
+
+JOBS = {"crowd": crowd, "soak": soak, "receive": receive, "save": receive, "check": check, "send": send, "tiny": tiny}
 
 
 async def _warm_up(draw: Draw, number: int) -> None:

@@ -87,6 +87,19 @@ def gateway_chat(url: str, **fields: Any) -> tuple[Draw, Close]:
     return _gateway({**table, "lanes": [{"model": "gemini-3-pro-image"}]}, "gemini-3-pro-image", fields)
 
 
+def gateway_of_lanes(url: str) -> tuple[Draw, Close]:
+    """Eight lanes at one price: the router spreads the requests over them."""
+    from gateway import AsyncGateway
+
+    table = {"kind": "google", "base_url": url, "api_key": "k", "lanes": [{"model": "gemini-3-pro-image"}]}
+    gateway = AsyncGateway.from_config({"providers": {f"upstream-{number}": table for number in range(8)}})
+
+    async def draw(prompt: str, size: str, images: Sequence[bytes] = ()) -> bytes:
+        return (await gateway.generate(prompt, size=size)).images[0].data
+
+    return draw, gateway.aclose
+
+
 def _gateway(table: dict[str, Any], model: str, fields: dict[str, Any]) -> tuple[Draw, Close]:
     from gateway import AsyncGateway
 
@@ -241,6 +254,7 @@ async def _nothing() -> None:
 CONTENDERS: Final[dict[str, Callable[..., tuple[Draw, Close]]]] = {
     "google-genai": google_genai,
     "gateway, google": gateway_google,
+    "gateway, 8 lanes": gateway_of_lanes,
     "litellm, gemini": litellm_google,
     "openai": openai,
     "gateway, openai": gateway_openai,

@@ -6,20 +6,19 @@ request's limits of time, money and calls.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
 
-from gateway import money
 from gateway.allowance import FREE_RETRY
 from gateway.attempts import Call, Desk, Order, Step, Tried
-from gateway.health import is_proven, patience, tail_seconds, typical_seconds
+from gateway.health import is_proven, patience, tail_seconds
 from gateway.lanes import Lane
+from gateway.limits import Lack, Limits
 from gateway.monitor import Entry
 from gateway.ranking import DELAY_PRICE
 from gateway.result import Attempt
@@ -48,8 +47,6 @@ _PASSING: Final[frozenset[OutcomeName]] = frozenset({"transport", "overloaded", 
 _ANSWERS: Final[frozenset[OutcomeName]] = frozenset({"blocked", "no_image", "wrong_size", "invalid", "ok"})
 """Outcomes in which the request itself was answered."""
 
-Lack = Literal["calls", "time", "money"]
-
 
 @dataclass(slots=True, kw_only=True)
 class Walk:
@@ -67,9 +64,7 @@ class Walk:
     out_of_allowance: bool = False
     unsaved: OSError | None = None
     refusal: GatewayError | None = None
-    _committed: Decimal = Decimal(0)
-    _calls: int = 0
-    _uncounted: int = 0
+    _limits: Limits = field(init=False)
     _under_way: list[Call] = field(default_factory=list)
     _after_paid: bool = False
     _after_lane: Lane | None = None
@@ -77,6 +72,9 @@ class Walk:
     _done: set[int] = field(default_factory=set)
     _waited: bool = False
     _stopped: bool = False
+
+    def __post_init__(self) -> None:
+        self._limits = Limits(self.desk, self.tried)
 
     @property
     def order(self) -> Order:
@@ -87,11 +85,6 @@ class Walk:
     def missing(self) -> int:
         """How many images are still to come."""
         return max(0, self.order.request.n - sum(len(tried.outcome.images) for tried in self.delivered))
-
-    @property
-    def spent(self) -> Decimal:
-        """USD that the attempts so far did or may have cost."""
-        return money.total(tried.attempt for tried in self.tried).usd
 
     async def run(self) -> None:
         """Try step after step; what was kept for want of better makes up for what is missing."""
@@ -106,7 +99,7 @@ class Walk:
         crowded = [number for number in range(len(self.order.steps)) if await self._passed_over(number)]
         for number in crowded:  # nothing else came of it: now there is time to wait for room
             step = self.order.steps[number]
-            if self._may_go(number) and not await self._step(number, self._time_to_spare(step)):
+            if self._may_go(number) and not await self._step(number, self._limits.time_to_spare(step)):
                 self.out_of_time |= self._refusal(step) is None
         for call in tuple(self._under_way):
             await call.ended.wait()
@@ -117,13 +110,13 @@ class Walk:
         if self._may_go(number):
             return not await self._step(number, self._patience(number))
         if self._is_open(number):
-            self._regret(self._lack(self.order.steps[number]))
+            self._regret(self._limits.lack(self.order.steps[number]))
         return False
 
     # What may be tried
 
     def _may_go(self, number: int) -> bool:
-        return self._is_open(number) and self._lack(self.order.steps[number]) is None
+        return self._is_open(number) and self._limits.lack(self.order.steps[number]) is None
 
     def _is_open(self, number: int) -> bool:
         """Whether a step is still to be tried, and its lane lets calls through."""
@@ -137,38 +130,10 @@ class Walk:
     def _refusal(self, step: Step) -> float | None:
         return self.desk.monitor.refusal(Entry(lane=step.lane, size=step.size, lease=0.0))
 
-    def _lack(self, step: Step) -> Lack | None:
-        """What there is not enough left of for a call."""
-        if self._calls_left() < 1:
-            return "calls"
-        if self._time_to_spare(step) < 0:
-            return "time"
-        limit = self.order.request.max_cost
-        over = limit is not None and self.spent + self._committed + step.price > limit
-        return "money" if over else None
-
     def _regret(self, lack: Lack | None) -> None:
         """Remember what was lacking, for the error if nothing comes of the request."""
         self.out_of_time |= lack == "time"
         self.out_of_money |= lack == "money"
-
-    def _calls_left(self) -> int:
-        """Calls that may still be made: the limit counts one image; each further image has a call of its own."""
-        return self.order.policy.max_attempts + self.order.request.n - 1 - (self._calls - self._uncounted)
-
-    def _typical(self, step: Step) -> float:
-        return typical_seconds(self.desk.monitor.state(step.lane), step.lane, step.size)
-
-    def _time_left(self) -> float:
-        return self.order.deadline - self.desk.clock.monotonic()
-
-    def _time_to_spare(self, step: Step) -> float:
-        """Seconds that are left beyond what a call usually takes."""
-        return self._time_left() - self._typical(step)
-
-    def _lease(self, step: Step) -> float:
-        """Seconds a call may last at most."""
-        return min(self._time_left(), step.lane.timeout or math.inf)
 
     def _overdue(self, number: int) -> float | None:
         """Seconds after which another lane is to take over from a call of step *number* begun now, None if there is none.
@@ -180,18 +145,18 @@ class Walk:
         others = [each for each in later if self.order.steps[each].lane is not step.lane and self._may_go(each)]
         if not others:
             return None
-        spare = self._time_left() - min(self._typical(self.order.steps[each]) for each in others)
+        spare = self._limits.time - min(self._limits.typical(self.order.steps[each]) for each in others)
         hanging = patience(self.desk.monitor.state(step.lane), step.lane, step.size)
-        return min(hanging, spare) if spare >= self._typical(step) else None
+        return min(hanging, spare) if spare >= self._limits.typical(step) else None
 
     def _patience(self, number: int) -> float:
         """Seconds to wait for room: as long as waiting costs less than the next lane, by the price of delay."""
         step = self.order.steps[number]
         other = self._beside(number)
         if other is None:
-            return self._time_to_spare(step)
+            return self._limits.time_to_spare(step)
         dearer = float(self.order.steps[other].price - step.price) / DELAY_PRICE
-        return min(max(self._typical(step), dearer), MAX_PATIENCE, self._time_to_spare(step))
+        return min(max(self._limits.typical(step), dearer), MAX_PATIENCE, self._limits.time_to_spare(step))
 
     def _beside(self, number: int) -> int | None:
         """The next step on another lane at the same size that may be tried, if there is one."""
@@ -227,7 +192,7 @@ class Walk:
         calls have ended, or when they are so slow that another lane is to begin; then they go on beside it.
         """
         made: list[Call] = []
-        shares = self._shares(self.order.steps[number])
+        shares = self._limits.shares(self.order.steps[number], self.missing)
         if len(shares) == 1:
             await self._share(number, shares[0], waiting, made)
         else:
@@ -238,13 +203,6 @@ class Walk:
             self._done.add(number)
             await self._consider(made)
         return bool(made)
-
-    def _shares(self, step: Step) -> list[int]:
-        """How many images each call of a step asks for, as far as calls and money go; at least one call."""
-        images, limit, each = self.missing, self.order.request.max_cost, step.lane.images_per_call
-        if limit is not None:
-            images = min(images, math.floor((limit - self.spent - self._committed) / step.price))
-        return [min(each, images - start) for start in range(0, images, each)][: self._calls_left()]
 
     async def _share(self, number: int, images: int, waiting: float, made: list[Call]) -> None:
         """Begin one call when there is room, and wait until it has ended or is too slow to be waited for."""
@@ -260,7 +218,7 @@ class Walk:
         if dues and not monitor.may_retry(dues):
             self.out_of_allowance = self._stopped = True
             return None
-        entry = Entry(lane=step.lane, size=step.size, images=images, lease=self._lease(step))
+        entry = Entry(lane=step.lane, size=step.size, images=images, lease=self._limits.lease(step))
         door = None
         try:
             door = monitor.admitted_as_last(entry) if self.order.last_resort else await monitor.admitted(entry, waiting)
@@ -269,10 +227,8 @@ class Walk:
                 monitor.give_back(dues)
         if door is None:
             return None
-        self._calls += 1
-        self._committed += step.price * images
-        entry = replace(entry, lease=self._lease(step))  # waiting has taken some of it
-        call = Call(door, self._calls, entry, self.desk.clock.monotonic(), dues)
+        entry = replace(entry, lease=self._limits.lease(step))  # waiting has taken some of it
+        call = Call(door, self._limits.begin(step, images), entry, self.desk.clock.monotonic(), dues)
         self._under_way.append(call)
         return call
 
@@ -288,11 +244,11 @@ class Walk:
                 await self._deliver(tried)
         except GatewayError as refusal:  # a budget may forbid this lane, or this size, and not another
             self.refusal = refusal
-            self._uncounted += 1
+            self._limits.uncount()
             self.desk.monitor.give_back(call.dues)
         finally:
             self._under_way.remove(call)
-            self._committed -= money.price(call.entry.lane, call.entry.size) * call.entry.images
+            self._limits.end(call)
             call.ended.set()
         if not self.missing and self._under_way:
             self._group.cancel_scope.cancel()
@@ -356,17 +312,17 @@ class Walk:
             self._after_lane = None  # a key was refused, not the request
         elif not await self._waited_out(failed):
             return
-        lack = self._lack(step)
+        lack = self._limits.lack(step)
         self._regret(lack)
         if lack is None:
             self._left.discard(step.lane.name)
-            number = [_place(each) for each in self.order.steps].index(_place(step))
-            await self._step(number, self._time_to_spare(step))
+            number = [each.place for each in self.order.steps].index(step.place)
+            await self._step(number, self._limits.time_to_spare(step))
 
     async def _waited_out(self, failed: Tried) -> bool:
         """Whether a rate limit is over: once in a request it is waited out, if that takes little of the time left."""
         attempt, hint = failed.attempt, failed.attempt.retry_after
-        if attempt.outcome != "rate_limited" or self._waited or hint is None or self._calls_left() < 1:
+        if attempt.outcome != "rate_limited" or self._waited or hint is None or self._limits.calls < 1:
             return False
         if not self._is_short(hint):
             return False
@@ -378,7 +334,7 @@ class Walk:
         return True
 
     def _is_short(self, hint: float) -> bool:
-        return 0 <= hint <= min(MAX_WAIT, MAX_WAIT_SHARE * self._time_left())
+        return 0 <= hint <= min(MAX_WAIT, MAX_WAIT_SHARE * self._limits.time)
 
     async def _retry(self) -> None:
         """When the plan is walked to its end, ask one lane again that failed for free, after a short while at random."""
@@ -388,13 +344,13 @@ class Walk:
         if number is None or not self.missing or self._stopped or not gives_way:
             return
         step = self.order.steps[number]
-        if self._lack(step) is not None:
+        if self._limits.lack(step) is not None:
             return
         await self.desk.clock.sleep(RETRY_PAUSE * self.desk.monitor.luck())
         self._left.discard(step.lane.name)
         self._after_paid, self._after_lane = False, step.lane
-        if self._lack(step) is None and self._refusal(step) is None:
-            await self._step(number, self._time_to_spare(step))
+        if self._limits.lack(step) is None and self._refusal(step) is None:
+            await self._step(number, self._limits.time_to_spare(step))
 
     def _worth_a_retry(self) -> int | None:
         """The first step that failed for free, for a reason that may be over in a moment, and with no hint to stay away.
@@ -403,9 +359,9 @@ class Walk:
         """
         if any(tried.attempt.outcome in _ANSWERS for tried in self.tried):
             return None
-        last = {_place(tried.step): tried for tried in self.tried}
+        last = {tried.step.place: tried for tried in self.tried}
         for number, step in enumerate(self.order.steps):
-            tried = last.get(_place(step))
+            tried = last.get(step.place)
             if tried is None or not tried.free or tried.attempt.outcome not in _PASSING:
                 continue
             if tried.attempt.retry_after is None or self._is_short(tried.attempt.retry_after):
@@ -431,10 +387,6 @@ async def _is_set(event: anyio.Event, seconds: float) -> bool:
     with anyio.move_on_after(seconds):
         await event.wait()
     return event.is_set()
-
-
-def _place(step: Step) -> tuple[str, str]:
-    return step.lane.name, step.size
 
 
 def _was_unreachable(attempt: Attempt) -> bool:
