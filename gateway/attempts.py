@@ -16,6 +16,7 @@ from gateway.config import FallbackPolicy
 from gateway.cooldowns import Cause
 from gateway.credentials import KEY_TROUBLE, Credentials
 from gateway.events import AttemptEnded, AttemptStarted, Event
+from gateway.history import for_lane
 from gateway.lanes import Lane
 from gateway.ledger import Booking, Ledger
 from gateway.monitor import Entry, Monitor
@@ -29,6 +30,7 @@ from providers.outcome import Billed, Outcome, OutcomeName
 from providers.request import UpstreamRequest
 from providers.sanitise import sanitise, without_quotes
 from providers.sizes import Size
+from providers.turnstile import turn
 
 
 class Step(NamedTuple):
@@ -41,6 +43,11 @@ class Step(NamedTuple):
     def price(self) -> Decimal:
         """USD for one image, by the list."""
         return money.price(self.lane, self.size)
+
+    @property
+    def place(self) -> tuple[str, Size]:
+        """The lane by name, and the size: what tells steps apart."""
+        return self.lane.name, self.size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +176,7 @@ class Desk:
         request = upstream_request(self.order, call.entry)
         if self.order.destination is not None:
             call.exchange.folder = self.order.destination.folder
+        await turn()  # many may have been let in at once
         try:
             call.outcome = await credentials.adapters[call.key].generate(request, call.exchange)
         except Exception as error:  # a bug in an adapter must not cost the images of the calls beside it
@@ -176,25 +184,14 @@ class Desk:
             detail = f"the adapter failed with {type(error).__name__}"
             call.outcome = Outcome(name="bad_response", billed=billed, detail=detail)
 
+    def given_up(self, call: Call) -> Tried:
+        """What *call*, which is under way, counts as if nobody waits for it any more."""
+        return self._judged(call)
+
     def _judged(self, call: Call) -> Tried:
         duration = self.clock.monotonic() - call.started
-        entry, outcome, verdict = call.entry, call.result(duration), None
-        name = outcome.name
-        if name == "ok" and not outcome.images:
-            name = "no_image"
-        if name == "ok":
-            verdict = verdicts.verdict(outcome.images, entry.size, self.order.request, self.order.policy.on_wrong_size)
-            name = "ok" if verdict.as_asked else "wrong_size"
-        attempt = Attempt(
-            lane=entry.lane.name,
-            size=entry.size,
-            outcome=name,
-            billed=outcome.billed,
-            cost=money.cost_of(entry.lane, entry.size, outcome, entry.images),
-            duration=duration,
-            retry_after=outcome.retry_after,
-            detail=_detail(outcome, verdict, self.order.request.prompt),
-        )
+        entry, outcome = call.entry, call.result(duration)
+        attempt, verdict = judged(self.order, entry, outcome, duration)
         return Tried(
             ordinal=call.ordinal, step=Step(entry.lane, entry.size), attempt=attempt, outcome=outcome, verdict=verdict,
             another_key=self._rested_key(call, outcome), warnings=call.warnings,
@@ -222,6 +219,27 @@ class Desk:
         if attempt.cost is not None:
             self.monitor.put_by(attempt.cost.usd * self.order.policy.hedge)
         self.emit(_ended(self.order, call, tried))
+
+
+def judged(order: Order, entry: Entry, outcome: Outcome, duration: float) -> tuple[Attempt, verdicts.Verdict | None]:
+    """The attempt that ended in *outcome* after *duration* seconds, and the verdict on the images, if any came."""
+    name, verdict = outcome.name, None
+    if name == "ok" and not outcome.images:
+        name = "no_image"
+    if name == "ok":
+        verdict = verdicts.verdict(outcome.images, entry.size, order.request, order.policy.on_wrong_size)
+        name = "ok" if verdict.as_asked else "wrong_size"
+    attempt = Attempt(
+        lane=entry.lane.name,
+        size=entry.size,
+        outcome=name,
+        billed=outcome.billed,
+        cost=money.cost_of(entry.lane, entry.size, outcome, entry.images),
+        duration=duration,
+        retry_after=outcome.retry_after,
+        detail=_detail(outcome, verdict, order.request.prompt),
+    )
+    return attempt, verdict
 
 
 def _detail(outcome: Outcome, verdict: verdicts.Verdict | None, prompt: str) -> str:
@@ -268,6 +286,7 @@ def upstream_request(order: Order, entry: Entry) -> UpstreamRequest:
         catalogue_model=lane.model,
         prompt=request.prompt,
         images=order.references,
+        history=for_lane(request.history, lane, len(order.references)),
         size=entry.size if lane.takes_size else None,
         aspect_ratio=request.aspect_ratio,
         n=entry.images,

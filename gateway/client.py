@@ -5,29 +5,39 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 from random import SystemRandom
 from types import TracebackType
 from typing import Any, Final, Self
 
 import anyio.to_thread
 
-from gateway import conclusion, config, references, router
+from gateway import conclusion, config, feeding, references, router
 from gateway.acceptance import Verdicts
 from gateway.archive import Archive
 from gateway.attempts import Desk, Order, Step, Tried
+from gateway.batch.faces import Batch
+from gateway.batch.means import Means
+from gateway.bulk import Bulk, Ended, Terms
+from gateway.cache import is_wanted
+from gateway.caching import Caching, Payer, Seeking
 from gateway.chain import Walk
+from gateway.chat import AsyncChat
 from gateway.checkups import Checkups
 from gateway.clock import Clock
 from gateway.config import Config
 from gateway.events import Emitter, LaneChanged, Listener, RequestStarted
+from gateway.feeding import Feed, Requests
 from gateway.fingerprint import fingerprint
+from gateway.flights import Flights
 from gateway.forking import survives
 from gateway.health import LaneHealth, Standing
 from gateway.idempotency import Idempotency, Wish
 from gateway.lanes import Lane
+from gateway.late import walk_of
 from gateway.ledger import Ledger
 from gateway.monitor import Chance, Monitor
 from gateway.plan import Plan
@@ -36,9 +46,10 @@ from gateway.result import ImageResult
 from gateway.saving import Destination
 from gateway.setup import Setup
 from gateway.setups import Setups
-from providers.errors import InvalidRequest
+from gateway.trial import lessons
 from providers.images import ReferenceImage
 from providers.provider import ProviderFactory, load_provider
+from providers.turnstile import turn
 
 _SEEDS: Final = 1 << 53
 """How many seeds there are: as many as a random float tells apart."""
@@ -78,10 +89,12 @@ class AsyncGateway:
         self._monitor = Monitor(self._clock, chance, self._tell)
         self._setups.current.watched_by(self._monitor)
         self._verdicts = Verdicts()
+        lessons.teach(self._verdicts, configuration.acceptance)
         self._checkups = Checkups(self._monitor, self._clock)
         self._incumbents: dict[router.Kind, str] = {}
         self._chance = chance or SystemRandom().random
         self._seed = self._dice()
+        self._flights = Flights()
         self.after_fork()
         survives(self)
 
@@ -122,13 +135,15 @@ class AsyncGateway:
             BudgetExceeded: ``max_cost``, or a hard budget, does not suffice.
             OutcomeUnknown: money may have been spent under the idempotency key, and nobody knows what came of it.
         """
-        job = _Job(as_request(prompt, fields), secrets.token_hex(8), self._clock.monotonic())
+        started = self._clock.monotonic()
+        await turn()
+        job = _Job(as_request(prompt, fields), secrets.token_hex(8), started)
         self._emitter.emit(_started(job, self.config.record_prompts))
         result, failure = None, ""
         try:
             request = job.request
             given = await anyio.to_thread.run_sync(references.load, request.images) if request.images else ()
-            result = await (self._drawn(job, given) if request.idempotency_key is None else self._once(job, given))
+            result = await (self._served(job, given) if request.idempotency_key is None else self._once(job, given))
             return result
         except BaseException as error:  # a cancellation, too, is an end to tell of
             failure = type(error).__name__
@@ -136,6 +151,37 @@ class AsyncGateway:
         finally:
             seconds = self._clock.monotonic() - job.started
             self._emitter.emit(conclusion.ended(job.request, job.request_id, seconds, result, failure, job.tried))
+
+    def generate_many(
+        self,
+        requests: Requests,
+        concurrency: int | None = None,
+        *,
+        budget: Decimal | float | None = None,
+        run: str | None = None,
+    ) -> AsyncGenerator[Ended, None]:
+        """Draw many: the place of each request, from 0, with its result or error, in the order in which they end.
+
+        *requests* are prompts, mappings of fields or :class:`ImageRequest`, read as there is room. *concurrency* is at most
+        how many are under way; None: as many as the lanes take. *budget* is USD for all together, never exceeded. *run* is
+        a name under which the same requests are paid for once, however often the run is begun anew (see ``docs/bulk.md``).
+
+        Raises:
+            InvalidRequest: an argument cannot be meant. What is wrong with one of the requests is its result.
+            ConfigError: while it runs: the configuration cannot be used after all.
+        """
+        terms = Terms(concurrency=concurrency, budget=budget, run=run)
+        return feeding.results(Bulk(self, terms, self._clock), Feed(requests))
+
+    @property
+    def batch(self) -> Batch:
+        """Many requests as one job at batch prices: ``submit``, ``status``, ``fetch``, ``cancel`` (see ``docs/batch.md``)."""
+        return Batch(
+            Means(
+                setups=self._setups, clock=self._clock, monitor=self._monitor, verdicts=self._verdicts,
+                emit=self._emitter.emit, chain=self.generate_many,
+            )
+        )  # fmt: skip
 
     async def feedback(self, request_id: str, accepted: bool, cleanup_cost: Decimal | float = 0) -> None:
         """Tell whether the images of a request were usable: *quality* ``"auto"`` learns from it, per task.
@@ -150,6 +196,22 @@ class AsyncGateway:
     def judge(self, request_id: str, accepted: bool, cleanup_cost: Decimal | float = 0) -> None:
         """:meth:`feedback` for code that cannot wait."""
         self._verdicts.judge(request_id, accepted, cleanup_cost)
+
+    def chat(self, **fields: Any) -> AsyncChat:
+        """A conversation: each ``send`` goes on from the images before. *fields* of :class:`ImageRequest` hold for all.
+
+        Raises:
+            InvalidRequest: a field is unknown, belongs to a single turn, or its value cannot be meant.
+        """
+        return AsyncChat.begun(self.generate, fields)
+
+    def load_chat(self, path: str | os.PathLike[str]) -> AsyncChat:
+        """The conversation that was saved at *path*.
+
+        Raises:
+            InvalidRequest: the file cannot be read, is damaged, or comes from too late a version; the message says which.
+        """
+        return AsyncChat.loaded(self.generate, path)
 
     def plan(self, prompt: str | ImageRequest, **fields: Any) -> Plan:
         """What :meth:`generate` would try, in order, and why the rest is left out. Makes no call and reads no file.
@@ -183,6 +245,7 @@ class AsyncGateway:
             ConfigError: the new configuration cannot be used; nothing has changed.
         """
         new = Setup.of(config.load(source), self._load, self._clock, self._setups.current)
+        lessons.teach(self._verdicts, new.config.acceptance)
         with self._lock:
             old, providers = self._setups.replace(new), new.config.providers
             self._monitor.forget(
@@ -201,6 +264,7 @@ class AsyncGateway:
 
     async def aclose(self) -> None:
         """Wait for the requests under way on this event loop, which are being paid for, and close its connections."""
+        self._flights.end_late()
         await self._setups.quiet()
         self._checkups.end()
         await self._setups.aclose()
@@ -222,21 +286,33 @@ class AsyncGateway:
         async with self._setups.in_force() as setup:
             wish = Wish(
                 key=request.idempotency_key or "", fingerprint=fingerprint(request, given), request_id=job.request_id,
-                seconds=_deadline(setup, request), again=request.allow_second_charge,
+                seconds=setup.seconds(request), again=request.allow_second_charge,
             )  # fmt: skip
             archive = Archive(setup.state.blobs)
             once = Idempotency(setup.state.claims, archive, self._clock, self._verdicts.judge)
             result = await once.once(
-                wish, lambda: self._drawn(job, given), lambda: [tried.attempt.billed for tried in job.tried]
+                wish, lambda: self._served(job, given), lambda: [tried.attempt.billed for tried in job.tried]
             )
         if result.request_id != job.request_id and request.save_to is not None:  # it was drawn before
             await anyio.to_thread.run_sync(result.save, request.save_to)
         return result
 
-    async def _drawn(self, job: _Job, given: tuple[ReferenceImage, ...]) -> ImageResult:
+    async def _served(self, job: _Job, given: tuple[ReferenceImage, ...]) -> ImageResult:
+        """What the cache has for it, what comes of the same request under way, or else of drawing it."""
+        async with self._setups.in_force() as setup:
+            if not is_wanted(job.request, setup.config.cache):
+                return await self._drawn(job, given)
+            unsaved = replace(job, request=job.request.model_copy(update={"save_to": None}))
+            caching = Caching.of(setup, self._flights, self._clock, self._verdicts.judge)
+            seeking = await Seeking.of(job.request, given, setup, job.request_id, job.started)
+            return await caching.result(seeking, partial(self._drawn, unsaved, given))
+
+    async def _drawn(self, job: _Job, given: tuple[ReferenceImage, ...], payer: Payer | None = None) -> ImageResult:
+        """Draw. *payer* may be told before it ends, and is told of what is late."""
         weights = references.weights(given)
         async with self._setups.in_force() as setup:
             self._checkups.begin(setup.credentials)
+            self._monitor.stir()
             planned = self._plan(setup, job.request, weights)
             if not planned.candidates:
                 raise conclusion.no_lane_error(planned, job.request)
@@ -246,17 +322,17 @@ class AsyncGateway:
                 order=order, credentials=setup.credentials, monitor=self._monitor, clock=self._clock,
                 emit=self._emitter.emit, ledger=setup.ledger, record_prompts=setup.config.record_prompts,
             )  # fmt: skip
-            walk = Walk(desk=desk, tried=job.tried)
+            walk = walk_of(desk, job.tried, payer, partial(self._concluded, job))
             await walk.run()
             self._checkups.begin(setup.credentials)
             if (
                 not walk.tried and not walk.out_of_time and walk.refusal is None
             ):  # another request shut the lanes a moment ago
                 raise conclusion.no_lane_error(self._plan(setup, job.request, weights), job.request)
-        return self._concluded(walk, job)
+        return (payer and payer.told) or self._concluded(job, walk)
 
     def _plan(self, setup: Setup, request: ImageRequest, weights: tuple[int, ...]) -> Plan:
-        _check_provider_names(request, setup.config)
+        setup.check(request)
         situation = router.Situation(
             now=self._clock.monotonic(),
             today=self._clock.today(),
@@ -294,7 +370,7 @@ class AsyncGateway:
     def _dice(self) -> int:
         return int(self._chance() * _SEEDS)
 
-    def _concluded(self, walk: Walk, job: _Job) -> ImageResult:
+    def _concluded(self, job: _Job, walk: Walk) -> ImageResult:
         elapsed = self._clock.monotonic() - job.started
         result = conclusion.result_of(walk, elapsed, self._clock.today(), self._verdicts.judge)
         if result is None:
@@ -320,16 +396,11 @@ async def _order(setup: Setup, job: _Job, given: tuple[ReferenceImage, ...], pla
         references=given,
         steps=tuple(Step(setup.lanes[step.lane], step.size) for step in planned.candidates),
         policy=setup.config.fallback,
-        deadline=job.started + _deadline(setup, request),
+        deadline=job.started + setup.seconds(request),
         request_id=job.request_id,
         last_resort=planned.last_resort,
         destination=await anyio.to_thread.run_sync(Destination, place, job.request_id) if place is not None else None,
     )
-
-
-def _deadline(setup: Setup, request: ImageRequest) -> float:
-    """Seconds for the whole request."""
-    return float(request.deadline) if request.deadline is not None else setup.config.deadlines[request.size]
 
 
 def as_request(prompt: str | ImageRequest, fields: Mapping[str, Any]) -> ImageRequest:
@@ -344,11 +415,3 @@ def as_request(prompt: str | ImageRequest, fields: Mapping[str, Any]) -> ImageRe
         return prompt
     given = {name: getattr(prompt, name) for name in prompt.model_fields_set}
     return ImageRequest(**{**given, **fields})
-
-
-def _check_provider_names(request: ImageRequest, loaded: Config) -> None:
-    wishes = request.providers
-    unknown = [name for name in (*wishes.only, *wishes.ignore, *wishes.order) if name not in loaded.providers]
-    if unknown:
-        known = ", ".join(sorted(loaded.providers))
-        raise InvalidRequest(f"providers: {unknown[0]!r} is not configured; configured are: {known}")

@@ -20,6 +20,7 @@ from providers.sanitise import sanitise
 from providers.secret import Secret
 from providers.spool import FileBytes, SpooledImage
 from providers.transport import recording
+from providers.turnstile import turn
 from providers.verification import PixelDefect, verify_all
 
 
@@ -75,6 +76,7 @@ async def settle(reply: Reply | Outcome, fetcher: ImageFetcher | None, settings:
 
 
 async def _looked_at(reply: Reply, fetcher: ImageFetcher | None) -> Outcome:
+    await turn()
     pieces = final_pieces(reply)
     if fetcher is not None:
         pieces = [await _fetched(piece, fetcher) for piece in pieces]
