@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import ALL, PLAIN, QUICK, Goal, Row, as_dicts, goals, imports, rows
+from benchmarks.planning import plans
 from benchmarks.plot import chart
 
 
@@ -29,13 +30,20 @@ def main() -> None:
     asked = parser.parse_args()
     cases = [case for case in (QUICK if asked.quick else ALL) if asked.cases in str(case)]
     table, imported = list(rows(cases, asked.runs)), imports(asked.runs)
-    held = list(goals(table, imported))
+    planned = plans(seconds=0.5)
+    held = list(goals(table, imported, planned))
     console = Console(width=120)
     console.print(_table(table))
     console.print(_imports(imported))
     console.print(_goals(held))
     if asked.json:
-        figures = {"machine": _machine(), "rows": as_dicts(table), "imports": imported, "goals": as_dicts(held)}
+        figures = {
+            "machine": _machine(),
+            "rows": as_dicts(table),
+            "imports": imported,
+            "plans": planned,
+            "goals": as_dicts(held),
+        }
         asked.json.write_text(json.dumps(figures, indent=1) + "\n")
     if asked.svg:
         asked.svg.write_text(chart("CPU for one 4K image", [row for row in table if row.case == str(PLAIN)]))

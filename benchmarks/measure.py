@@ -14,6 +14,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final, NamedTuple
 
+from benchmarks import contender
+from benchmarks.planning import LIMITS
+
 LITELLM: Final = Path(".peers/litellm/bin/python")
 """An environment with litellm in it (``make peers``); without it, litellm is left out."""
 
@@ -24,6 +27,9 @@ RECEIVERS: Final = (
 )  # fmt: skip
 GATEWAYS: Final = tuple(SDK_OF)
 PAIRS: Final = tuple(name for pair in SDK_OF.items() for name in reversed(pair))
+CROWDS: Final = (1, 16, 64, 256)
+TOGETHER: Final = ("gateway, 8 lanes", "google-genai", "openai")
+SOAK: Final = 100_000
 OVERHEAD: Final = ("google-genai", "gateway, google", "litellm, gemini", "openai", "gateway, openai", "httpx2")
 CALLS: Final = 100
 IMPORTS: Final = ("import gateway", "from gateway import Gateway", "import google.genai", "import openai")
@@ -57,8 +63,12 @@ ALL: Final = (
     ),
     Case("check", "plain", "4K", 1), Case("save", "plain", "4K", 1), Case("save", "TLS", "4K", 1),
     Case("send", "plain", "4K", 1), Case("send", "plain", "4K", 3), Case("tiny", "plain", "1K", CALLS),
+    *(Case("crowd", "plain", "1K", number) for number in CROWDS), Case("soak", "plain", "1K", SOAK),
 )  # fmt: skip
-ASKED: Final = {"receive": RECEIVERS, "check": GATEWAYS, "save": GATEWAYS, "send": PAIRS, "tiny": OVERHEAD}
+ASKED: Final = {
+    "receive": RECEIVERS, "check": GATEWAYS, "save": GATEWAYS, "send": PAIRS, "tiny": OVERHEAD,
+    "crowd": TOGETHER, "soak": TOGETHER[:1],
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +111,7 @@ def rows(cases: Iterable[Case], runs: int) -> Iterator[Row]:
         for case in cases:
             contenders = [name for name in ASKED[case.job] if not name.startswith("litellm") or LITELLM.exists()]
             samples: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
-            for _ in range(runs):
+            for _ in range(1 if case.job == "soak" else runs):
                 for name in contenders:
                     samples[name].append(_sample(case, name, addresses))
             yield from _rows(case, {name: _middle(taken) for name, taken in samples.items()})
@@ -118,9 +128,10 @@ def imports(runs: int) -> dict[str, float]:
     return {statement: median(times) for statement, times in taken.items()}
 
 
-def goals(table: list[Row], imported: dict[str, float]) -> Iterator[Goal]:
-    """What was hoped for, as far as *table* and *imported* tell."""
+def goals(table: list[Row], imported: dict[str, float], planned: dict[int, dict[str, float]]) -> Iterator[Goal]:
+    """What was hoped for, as far as *table*, *imported* (ms) and *planned* (µs by lanes and kind of plan) tell."""
     found = {(row.case, row.contender): row for row in table}
+    yield from _together(found)
     for row in table:
         if row.contender not in SDK_OF:
             continue
@@ -134,8 +145,24 @@ def goals(table: list[Row], imported: dict[str, float]) -> Iterator[Goal]:
         if row.case.startswith("tiny"):
             added = (row.cpu - found[row.case, SDK_OF[row.contender]].cpu) * 1000
             yield Goal("CPU added to the bare SDK call, tiny answer, µs", row.contender, added, 400, 0)
+    for count, (gate, aim) in LIMITS.items():
+        for kind, taken in planned[count].items():
+            yield Goal(f"plan with {count:,} lanes, µs", kind, taken, gate, aim)
     yield Goal("import gateway, ms", "import gateway", imported["import gateway"], 250, 80)
     yield Goal("import gateway, ms", "from gateway import Gateway", imported["from gateway import Gateway"], 250, 80)
+
+
+def _together(found: dict[tuple[str, str], Row]) -> Iterator[Goal]:
+    name = TOGETHER[0]
+    alone, crowd = (found.get((f"crowd 1K plain ×{number}", name)) for number in (1, CROWDS[-1]))
+    if alone and crowd:
+        yield Goal(f"longest stall, {CROWDS[-1]} at once, ms", name, crowd.stall, 15, 15)
+        yield Goal(
+            f"CPU of a request, {CROWDS[-1]} at once over one at a time", name, crowd.cpu / alone.cpu, 1.25, 1.05
+        )
+    soak = found.get((f"soak 1K plain ×{SOAK}", name))
+    if soak:
+        yield Goal(f"growth of memory over {SOAK:,} requests, MiB", name, soak.peak, 4, 1)
 
 
 def _receiving(row: Row, found: dict[tuple[str, str], Row]) -> Iterator[Goal]:
@@ -157,7 +184,7 @@ def _receiving(row: Row, found: dict[tuple[str, str], Row]) -> Iterator[Goal]:
 
 def _rows(case: Case, middle: dict[str, dict[str, float]]) -> Iterator[Row]:
     for name, taken in middle.items():
-        each = case.number if case.job in ("receive", "tiny") else 1
+        each = contender.CALLS if case.job == "crowd" else case.number if case.job in ("receive", "tiny", "soak") else 1
         weight = taken["image"] * (case.number if case.job == "receive" else 1)
         sdk = middle.get(SDK_OF.get(name, ""))
         yield Row(

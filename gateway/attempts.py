@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import reduce
 from typing import NamedTuple
 
 import anyio
@@ -237,15 +238,16 @@ def judged(order: Order, entry: Entry, outcome: Outcome, duration: float) -> tup
         cost=money.cost_of(entry.lane, entry.size, outcome, entry.images),
         duration=duration,
         retry_after=outcome.retry_after,
-        detail=_detail(outcome, verdict, order.request.prompt),
+        detail=_detail(outcome, verdict, order.request),
     )
     return attempt, verdict
 
 
-def _detail(outcome: Outcome, verdict: verdicts.Verdict | None, prompt: str) -> str:
-    """What is to be said of an attempt; upstreams like to quote the prompt, which belongs in no log and no error."""
+def _detail(outcome: Outcome, verdict: verdicts.Verdict | None, request: ImageRequest) -> str:
+    """What is to be said of an attempt; upstreams like to quote the prompts, which belong in no log and no error."""
     told = sanitise(outcome.detail or "; ".join(verdict.warnings if verdict else ()))
-    return without_quotes(told, prompt) if outcome.detail else told
+    prompts = (request.prompt, *(turn.prompt for turn in request.history)) if outcome.detail else ()
+    return reduce(without_quotes, prompts, told)
 
 
 def _entry(order: Order, call: Call, clock: Clock, with_prompt: bool) -> ledger_entries.Entry:
@@ -272,7 +274,7 @@ def _ended(order: Order, call: Call, tried: Tried) -> AttemptEnded:
         size=attempt.size, outcome=attempt.outcome, billed=attempt.billed,
         usd=attempt.cost.usd if attempt.cost else None, basis=attempt.cost.basis if attempt.cost else None,
         seconds=attempt.duration, retry_after=attempt.retry_after, detail=attempt.detail,
-        usage=tried.outcome.usage, tags=order.request.tags,
+        usage=tried.outcome.usage, import_seconds=call.exchange.import_seconds, tags=order.request.tags,
     )  # fmt: skip
 
 

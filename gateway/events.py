@@ -62,7 +62,7 @@ class AttemptEnded:
 
     *usd* is what it did or may have cost and *basis* who says so; None if it was provably free. *seconds* is how long it
     took, *retry_after* seconds that the upstream hinted at. *detail* is sanitised and at most 200 characters. *usage* is
-    the tokens the upstream reported.
+    the tokens the upstream reported. *import_seconds* of it went into importing the SDK, which a process does once.
     """
 
     request_id: str
@@ -79,6 +79,7 @@ class AttemptEnded:
     retry_after: float | None = None
     detail: str = ""
     usage: Usage | None = None
+    import_seconds: float = 0.0
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -88,7 +89,7 @@ class RequestEnded:
 
     *outcome* is ``"ok"`` or the name of the error's class. *lane*, *size* (what the pixels say) and *usd* (the price of
     the images delivered) are None where nothing was delivered; *total_usd* adds every attempt that was or may have been
-    billed. *images* is how many were delivered, *attempts* how many calls were made.
+    billed. *images* is how many were delivered, *attempts* how many calls were made; *cached*: another request paid for them.
     """
 
     request_id: str
@@ -101,6 +102,7 @@ class RequestEnded:
     size: Size | None = None
     downgraded: bool = False
     images: int = 0
+    cached: bool = False
     usd: Decimal | None = None
     task: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -134,10 +135,16 @@ def option(settings: ProviderSettings, name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-async def import_off_loop(module: str) -> None:
-    """Import an SDK in a thread: its first import takes up to half a second, in which the event loop goes on."""
+async def import_off_loop(module: str, exchange: Exchange | None = None) -> None:
+    """Import an SDK in a thread: its first import takes up to half a second, in which the event loop goes on.
+
+    *exchange* is told how long the call has waited for that.
+    """
     if module not in sys.modules:
+        began = time.perf_counter()
         await anyio.to_thread.run_sync(import_module, module)
+        if exchange is not None:
+            exchange.import_seconds += time.perf_counter() - began
 
 
 def fetcher_for(settings: ProviderSettings) -> ImageFetcher:

@@ -24,6 +24,7 @@ class Exchange:
     *uploads* are the large images that the request shall carry, *signatures* the thought signatures, by the token that
     stands in for each.
     With a *folder*, large images are gathered in files there instead of in memory.
+    *import_seconds* went into importing the SDK, which the first call of a process does.
     In a rehearsal, nothing is sent: what would be is added to *rehearsed*.
     *failure* says how the exchange broke, if it did, and *failure_detail* why.
     """
@@ -32,6 +33,7 @@ class Exchange:
     signatures: dict[bytes, str] = field(default_factory=dict, repr=False)
     folder: Path | None = None
     rehearsed: list[httpx2.Request] | None = field(default=None, repr=False)
+    import_seconds: float = 0.0
     sent: bool = False
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -29,7 +29,7 @@ _GOOGLE_STATUS: Final[dict[str, int]] = {
 """HTTP statuses of google.rpc codes, from google/rpc/code.proto."""
 
 _CODES: Final[dict[str, OutcomeName]] = {
-    "content_policy_violation": "blocked", "contentfilter": "blocked", "prompt_blocked": "blocked",
+    "content_policy_violation": "blocked", "contentfilter": "blocked", "prompt_blocked": "blocked", "blocked": "blocked",
     "sensitive_words_detected": "blocked",
     "insufficient_quota": "quota_exhausted", "project_spend_limit_exceeded": "quota_exhausted",
     "rate_limit_exceeded": "rate_limited", "billing_hard_limit_reached": "balance", "insufficient_user_quota": "balance",
@@ -213,7 +213,8 @@ def _name(error: UpstreamError) -> OutcomeName:
 
 
 def _by_code(code: str) -> OutcomeName | None:
-    return _CODES.get(code.lower()) or ("blocked" if blocks(code) else None)
+    name = code.rpartition("/")[2]  # the Interactions API names its errors by URIs
+    return _CODES.get(name.lower()) or ("blocked" if blocks(name) else None)
 
 
 def _is_exhausted(error: UpstreamError) -> bool:

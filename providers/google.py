@@ -17,10 +17,14 @@ import httpx2
 
 from providers import google_wire, imagen_wire, interactions_wire
 from providers.adapter import CredentialsError, Reader, call, checked, fetcher_for, import_off_loop, option
+from providers.batch_calls import BatchCalls
+from providers.batches import Batching, BatchProvider, NoBatches
 from providers.exchange import Exchange
+from providers.google_batches import GoogleAccess, GoogleBatches
 from providers.key_auth import BEARER, KeyAuth
 from providers.loops import PerLoop
 from providers.outcome import Outcome
+from providers.presets import preset_for
 from providers.provider import ProviderSettings
 from providers.request import UpstreamRequest
 from providers.templates import Ask, Templates
@@ -61,6 +65,7 @@ class _GenAIProvider(ABC):
 
     async def generate(self, request: UpstreamRequest, exchange: Exchange) -> Outcome:
         """Draw. See :class:`providers.provider.Provider`."""
+        await import_off_loop("google.genai", exchange)
         asked = lightened(request, exchange)
         imagen = request.model.rpartition("/")[2].startswith("imagen")
         ask, read = (self._predict, imagen_wire.read) if imagen else self._wire()
@@ -161,8 +166,21 @@ class _GenAIProvider(ABC):
         """The headers that authenticate a call to *url* which the SDK does not make."""
 
 
-class GoogleProvider(_GenAIProvider):
+class GoogleProvider(Batching, _GenAIProvider):
     """The Gemini Developer API, and relays that speak its wire."""
+
+    def __init__(self, settings: ProviderSettings) -> None:
+        super().__init__(settings)
+        self._batches = self._make_batches()
+
+    def _make_batches(self) -> BatchProvider:
+        relay = preset_for(option(self._settings, "preset") or None, self._settings.kind, self._settings.base_url)
+        if relay is not None:
+            return NoBatches(f"{relay.title} does not offer Google's Batch API")
+        access = GoogleAccess(
+            *_address(self._settings, DEVELOPER_URL, DEVELOPER_VERSION), self._client, self._signature
+        )
+        return GoogleBatches(self._settings, access, BatchCalls(self._settings, self._owned.get), self._fetcher)
 
     def _make_client(self, carrier: httpx2.AsyncClient) -> Client:
         from google.genai import Client
@@ -188,7 +206,7 @@ class GoogleProvider(_GenAIProvider):
         return {"authorization": f"Bearer {key}"} if self._settings.auth == BEARER else {"x-goog-api-key": key}
 
 
-class VertexProvider(_GenAIProvider):
+class VertexProvider(Batching, _GenAIProvider):
     """Vertex AI (Gemini Enterprise Agent Platform).
 
     With ``project`` and ``location`` it signs with *load_credentials*, by default the application-default credentials,
@@ -199,6 +217,10 @@ class VertexProvider(_GenAIProvider):
         super().__init__(settings)
         self._load_credentials = load_credentials or _application_default
         self._credentials: Credentials | None = None
+        self._batches = NoBatches(
+            "batches are not offered on Vertex, which takes them from Cloud Storage and BigQuery alone: "
+            'a provider of kind "google" takes them'
+        )
 
     async def _client(self) -> Client:
         await self._sign_in()

@@ -10,12 +10,16 @@ import anyio
 
 from providers import openai_wire, tasks
 from providers.adapter import call, checked, fetcher_for, import_off_loop, option, run, settle
+from providers.batch_calls import BatchCalls
+from providers.batches import Batching, BatchProvider, NoBatches
 from providers.dialects import CONVERSING, DIALECTS, Call, as_edit, dialect_for, spelled
 from providers.errors import ConfigError
 from providers.exchange import Exchange
 from providers.key_auth import BEARER, KeyAuth
 from providers.loops import PerLoop
+from providers.openai_batches import OpenAIAccess, OpenAIBatches
 from providers.outcome import Outcome
+from providers.presets import preset_for
 from providers.provider import ProviderSettings
 from providers.request import UpstreamRequest
 from providers.templates import Templates
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
 
 
-class OpenAICompatibleProvider:
+class OpenAICompatibleProvider(Batching):
     """Asks in the dialect of its settings, and reads the answer wherever it stands.
 
     Raises:
@@ -46,9 +50,11 @@ class OpenAICompatibleProvider:
         self._task = _task_row(settings)
         self._dialect = None if self._task else DIALECTS[_dialect(settings)]
         self._conversing = self._task is None and _dialect(settings) in CONVERSING
+        self._batches = self._make_batches()
 
     async def generate(self, request: UpstreamRequest, exchange: Exchange) -> Outcome:
         """Draw. See :class:`providers.provider.Provider`."""
+        await import_off_loop("openai", exchange)
         client = await self._client()
         told = request if self._conversing else as_edit(request)
         asked = spelled(lightened(told, exchange), option(self._settings, "size_as"))
@@ -108,6 +114,28 @@ class OpenAICompatibleProvider:
         if asked.target.startswith("/"):
             return Call(asked.target, {**asked.arguments, **extra})
         return Call(asked.target, {**asked.arguments, "extra_body": {**asked.arguments.get("extra_body", {}), **extra}})
+
+    def _make_batches(self) -> BatchProvider:
+        base_url = self._settings.base_url or DEFAULT_BASE_URL
+        preset = preset_for(option(self._settings, "preset") or None, self._settings.kind, base_url)
+        if self._dialect is None or (preset is not None and preset.name != "openai"):
+            title = preset.title if preset else "an upstream that answers with task ids"
+            return NoBatches(f"{title} does not offer OpenAI's Batch API")
+        access = OpenAIAccess(base_url.rstrip("/"), self._client, self._headers, self._in_json)
+        return OpenAIBatches(self._settings, access, BatchCalls(self._settings, self._carriers.get), self._fetcher)
+
+    def _headers(self) -> dict[str, str]:
+        """The headers of a call that the SDK does not make."""
+        key = self._settings.api_key
+        signature = {"authorization": f"Bearer {key.reveal()}"} if key and not self._elsewhere() else {}
+        return {**self._settings.headers, **signature}
+
+    def _in_json(self, request: UpstreamRequest) -> Call:
+        """How *request* would be asked by a call without files, as a line of a batch is."""
+        assert self._dialect is not None
+        dialect = DIALECTS["images-json"] if self._dialect is DIALECTS["images"] else self._dialect
+        told = request if self._conversing else as_edit(request)
+        return self._with_extra_body(dialect(spelled(told, option(self._settings, "size_as"))))
 
     async def _client(self) -> AsyncOpenAI:
         await import_off_loop("openai")

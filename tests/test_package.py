@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import textwrap
 import zipfile
 from pathlib import Path
 
@@ -67,3 +68,24 @@ def test_a_wheel_holds_both_packages_with_their_data_and_types(tmp_path: Path) -
         "providers/facts/png.py",
     } <= names
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
+
+
+@pytest.mark.parametrize("kind", ["google", "openai"])
+def test_the_first_call_of_a_process_pays_for_the_import_of_its_sdk_and_says_so(kind: str) -> None:
+    code = f"""
+        from gateway import Gateway
+        from gateway.events import AttemptEnded
+        from providers.simulator import Simulator
+
+        with Simulator() as simulator:
+            table = {{"kind": {kind!r}, "base_url": simulator.url, "api_key": "k"}}
+            table["lanes"] = [{{"model": "gemini-3-pro-image"}}]
+            with Gateway.from_config({{"providers": {{"p": table}}}}) as gateway:
+                told = []
+                gateway.on_event(lambda event: told.append(event) if isinstance(event, AttemptEnded) else None)
+                for _ in range(2):
+                    gateway.generate("a fox")
+        print([event.import_seconds > 0 for event in told], all(event.import_seconds < event.seconds for event in told))
+    """
+    done = python(textwrap.dedent(code))
+    assert done.stdout.strip() == "[True, False] True", done.stderr

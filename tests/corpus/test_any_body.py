@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from providers import google_wire, imagen_wire, openai_wire
+from providers import google_wire, imagen_wire, interactions_wire, openai_wire
 from providers.answers import Reply, conclude, final_pieces
 from providers.documents import events
 from providers.exchange import Exchange
@@ -25,7 +25,10 @@ from tests.corpus.samples import expanded
 
 Reader = Callable[[Exchange], Reply | Outcome]
 
-READERS: Final[dict[str, Reader]] = {"google": google_wire.read, "imagen": imagen_wire.read, "openai": openai_wire.read}
+READERS: Final[dict[str, Reader]] = {
+    "google": google_wire.read, "imagen": imagen_wire.read, "interactions": interactions_wire.read,
+    "openai": openai_wire.read,
+}  # fmt: skip
 BODIES: Final = sorted({expanded(case.body).encode() for case in cases() if "<DEEP>" not in case.body})
 DOCUMENTS: Final = [list(events(body)) if parse(body) is MISSING else parse(body) for body in BODIES]
 
@@ -37,7 +40,7 @@ KEYS: Final = (
     "bytesBase64Encoded", "raiFilteredReason", "gcsUri", "image", "choices", "message", "delta", "images",
     "image_url", "url", "b64_json", "content_blocks", "refusal", "error", "code", "status", "details", "retryDelay",
     "violations", "quotaId", "metadata", "raw", "error_type", "detail", "msg", "type", "index", "outputs", "result",
-    "input",
+    "input", "steps", "step", "signature", "errors", "uri", "event_type", "interaction",
 )  # fmt: skip
 TEXTS: Final = (
     "STOP", "stop", "IMAGE_SAFETY", "NO_IMAGE", "content_filter", "TEXT", "IMAGE", "429", "RESOURCE_EXHAUSTED", "7s",

@@ -93,7 +93,7 @@ def test_each_end_is_one_entry_with_these_very_fields(entries: list[MutableMappi
             "event": "image_attempt", "log_level": "info", "request_id": "r1", "number": 1, "lane": "first/painter",
             "provider": "first", "model": "painter", "size": "2K", "outcome": "ok", "billed": "yes", "usd": "0.050",
             "basis": "catalogue", "seconds": 4.0, "retry_after": None, "detail": "",
-            "usage": {"input_text": 12, "output_image": 1120}, "tags": {"team": "posters"},
+            "usage": {"input_text": 12, "output_image": 1120}, "import_seconds": 0.0, "tags": {"team": "posters"},
         },
         {
             "event": "image_lane", "log_level": "info", "lane": "first/painter", "state_before": "closed",
@@ -102,7 +102,7 @@ def test_each_end_is_one_entry_with_these_very_fields(entries: list[MutableMappi
         {
             "event": "image_request", "log_level": "info", "request_id": "r1", "outcome": "ok",
             "requested_size": "2K", "seconds": 5.0, "attempts": 2, "total_usd": "0.1", "lane": "first/painter",
-            "size": "2K", "downgraded": False, "images": 1, "usd": "0.05", "task": "poster",
+            "size": "2K", "downgraded": False, "images": 1, "usd": "0.05", "cached": False, "task": "poster",
             "tags": {"team": "posters"},
         },
     ]  # fmt: skip
