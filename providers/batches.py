@@ -54,12 +54,18 @@ class BatchRefused(Exception):  # noqa: N818 - it says what happened
         self.outcome = outcome
 
 
+def not_offered(why: str) -> BatchRefused:
+    """The refusal of what an upstream does not do at all; nothing was sent."""
+    return BatchRefused(Outcome(name="invalid", billed="no", detail=why))
+
+
 @runtime_checkable
 class BatchProvider(Protocol):
     """An upstream that takes jobs. As with :class:`~providers.provider.Provider`: one call each, no retries, no waiting.
 
-    Every method raises :class:`BatchRefused` when the upstream refuses or does not answer. *timeout* is seconds for each
-    exchange with it.
+    Every method raises :class:`BatchRefused` when the upstream refuses or does not answer; ``model_gone`` says of a job that
+    it is not there, or not any more. *timeout* is seconds for each exchange with it. An adapter of a kind that takes jobs, but
+    is set up for an upstream that does not, refuses them as ``invalid``, and says so with ``takes_batches = False``.
     """
 
     async def submit_batch(self, name: str, lines: Sequence[BatchLine], timeout: float) -> BatchProgress:  # noqa: ASYNC109
@@ -81,3 +87,62 @@ class BatchProvider(Protocol):
     async def cancel_batch(self, batch_id: str, timeout: float) -> None:  # noqa: ASYNC109
         """Ask that what has not begun be left undone. What is done is billed, and among the answers."""
         ...
+
+
+class NoBatches:
+    """The :class:`BatchProvider` of an upstream that takes no jobs: it says *why*."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    async def submit_batch(self, name: str, lines: Sequence[BatchLine], timeout: float) -> BatchProgress:  # noqa: ASYNC109
+        """See :class:`BatchProvider`."""
+        raise not_offered(self._why)
+
+    async def find_batch(self, name: str, timeout: float) -> BatchProgress | None:  # noqa: ASYNC109
+        """See :class:`BatchProvider`."""
+        raise not_offered(self._why)
+
+    async def batch_progress(self, batch_id: str, timeout: float) -> BatchProgress:  # noqa: ASYNC109
+        """See :class:`BatchProvider`."""
+        raise not_offered(self._why)
+
+    async def batch_answers(self, batch_id: str, timeout: float) -> AsyncIterator[BatchAnswer]:  # noqa: ASYNC109
+        """See :class:`BatchProvider`."""
+        raise not_offered(self._why)
+        yield  # what makes it an iterator
+
+    async def cancel_batch(self, batch_id: str, timeout: float) -> None:  # noqa: ASYNC109
+        """See :class:`BatchProvider`."""
+        raise not_offered(self._why)
+
+
+class Batching:
+    """What makes an adapter a :class:`BatchProvider`: it passes everything on to the one that ``_batches`` is."""
+
+    _batches: BatchProvider
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether there is any use in giving it a job."""
+        return not isinstance(self._batches, NoBatches)
+
+    async def submit_batch(self, name: str, lines: Sequence[BatchLine], timeout: float) -> BatchProgress:  # noqa: ASYNC109
+        """See :class:`BatchProvider`."""
+        return await self._batches.submit_batch(name, lines, timeout)
+
+    async def find_batch(self, name: str, timeout: float) -> BatchProgress | None:  # noqa: ASYNC109
+        """See :class:`BatchProvider`."""
+        return await self._batches.find_batch(name, timeout)
+
+    async def batch_progress(self, batch_id: str, timeout: float) -> BatchProgress:  # noqa: ASYNC109
+        """See :class:`BatchProvider`."""
+        return await self._batches.batch_progress(batch_id, timeout)
+
+    def batch_answers(self, batch_id: str, timeout: float) -> AsyncIterator[BatchAnswer]:
+        """See :class:`BatchProvider`."""
+        return self._batches.batch_answers(batch_id, timeout)
+
+    async def cancel_batch(self, batch_id: str, timeout: float) -> None:  # noqa: ASYNC109
+        """See :class:`BatchProvider`."""
+        await self._batches.cancel_batch(batch_id, timeout)

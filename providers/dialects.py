@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import pybase64
-
+from providers.chat_messages import Answered, data_uri, in_content, in_images, in_markdown, messages
 from providers.images import SUFFIXES, ReferenceImage
 from providers.presets import preset_for
 from providers.request import UpstreamRequest
 from providers.sizes import EDGE, Size, parse_ratio
+from providers.turns import drawn_last
 
 STEP: Final = 16
 """Pixels in whose multiples gpt-image-2 takes edges (OpenAI's image generation guide), and Gemini draws them."""
@@ -85,12 +85,12 @@ def chat(request: UpstreamRequest) -> Call:
         body["image_config"] = config
     if request.thinking is not None:
         body["reasoning"] = {"effort": request.thinking}
-    return _chat_call(request, body)
+    return _chat_call(request, body, in_images)
 
 
 def chat_flat(request: UpstreamRequest) -> Call:
     """``/chat/completions`` with ``aspect_ratio`` and ``image_size`` at the top of the JSON, as some one-api forks take it."""
-    return _chat_call(request, {"modalities": ["image", "text"], **_image_config(request)})
+    return _chat_call(request, {"modalities": ["image", "text"], **_image_config(request)}, in_content)
 
 
 def new_api(request: UpstreamRequest) -> Call:
@@ -101,7 +101,7 @@ def new_api(request: UpstreamRequest) -> Call:
         google["image_config"] = config
     if request.thinking is not None:
         google["thinking_config"] = {"thinking_level": request.thinking}
-    return _chat_call(request, {"extra_body": {"google": google}} if google else {})
+    return _chat_call(request, {"extra_body": {"google": google}} if google else {}, in_markdown)
 
 
 DIALECTS: Final[Mapping[str, Dialect]] = {
@@ -112,6 +112,15 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
     "chat-flat": chat_flat,
     "new-api": new_api,
 }
+CONVERSING: Final = frozenset({"chat", "chat-flat", "new-api"})
+"""The dialects whose requests can tell of earlier turns."""
+
+
+def as_edit(request: UpstreamRequest) -> UpstreamRequest:
+    """*request* for an upstream that is told of no earlier turns: an edit of the image that was drawn last."""
+    last = drawn_last(request.history)
+    images = (*([ReferenceImage(last.data, last.mime_type)] if last else []), *request.images)
+    return replace(request, images=images, history=())
 
 
 def spelled(request: UpstreamRequest, size_as: str) -> UpstreamRequest:
@@ -155,15 +164,10 @@ def size_in_pixels(model: str, size: Size | None, aspect_ratio: str | None) -> s
     return f"{_step_down(width)}x{_step_down(height)}"
 
 
-def _chat_call(request: UpstreamRequest, extra_body: Mapping[str, Any]) -> Call:
-    text = {"type": "text", "text": request.prompt}
-    pictures = [{"type": "image_url", "image_url": {"url": data_uri(image)}} for image in request.images]
-    messages: list[dict[str, Any]] = [{"role": "user", "content": [text, *pictures] if pictures else request.prompt}]
-    if request.system_instruction:
-        messages.insert(0, {"role": "system", "content": request.system_instruction})
+def _chat_call(request: UpstreamRequest, extra_body: Mapping[str, Any], answered: Answered) -> Call:
     arguments = {
         "model": request.model,
-        "messages": messages,
+        "messages": messages(request, answered),
         "stream": request.stream,
         "temperature": request.temperature,
         "top_p": request.top_p,
@@ -183,11 +187,6 @@ def _with_instruction(request: UpstreamRequest) -> str:
 
 def _file(number: int, image: ReferenceImage) -> tuple[str, bytes, str]:
     return (f"image-{number}{SUFFIXES.get(image.mime_type, '')}", image.data, image.mime_type)
-
-
-def data_uri(image: ReferenceImage) -> str:
-    """*image* as a data URI."""
-    return f"data:{image.mime_type};base64,{pybase64.b64encode_as_string(image.data)}"
 
 
 def _is_gpt_image(model: str) -> bool:

@@ -85,7 +85,7 @@ class ImageExtractor:
         self._fed = 0
         self._image_bytes = 0
         self._run: _Base64Run | None = None
-        self._step: Callable[[bytes, int], int] = self._outside
+        self._step: Callable[[ImageExtractor, bytes, int], int] = ImageExtractor._outside
 
     @property
     def document(self) -> bytes:
@@ -107,7 +107,7 @@ class ImageExtractor:
             data, self._held = self._held + data, b""
         position, end = 0, len(data)
         while position < end:
-            reached = self._step(data, position)
+            reached = self._step(self, data, position)
             if reached < 0:  # undecided until more has come
                 self._held = data[~reached:]
                 return
@@ -123,7 +123,7 @@ class ImageExtractor:
             raise ExtractionError("the answer ended in the middle of an image")
         self._emit(self._held)
         self._held = b""
-        if self._step != self._outside:
+        if self._step is not ImageExtractor._outside:
             raise ExtractionError("the answer ended in the middle of a text")
 
     def discard(self) -> None:
@@ -143,7 +143,7 @@ class ImageExtractor:
             self._emit(data[position:])
             return len(data)
         self._emit(data[position : quote + 1])
-        self._step = self._at_string
+        self._step = ImageExtractor._at_string
         return quote + 1
 
     def _at_string(self, data: bytes, position: int) -> int:
@@ -156,11 +156,11 @@ class ImageExtractor:
         left = len(data) - position
         if _SIGNATURE.match(data, position) and (left < _ENOUGH_ROOM or _ENOUGH.match(data, position)):
             self._run = _Base64Run(self._room(), bare=bare)
-            self._step = self._in_run
+            self._step = ImageExtractor._in_run
         elif left < _LONGEST_SIGNATURE and b'"' not in data[position:]:
             return ~position
         else:
-            self._step = self._in_text
+            self._step = ImageExtractor._in_text
         return position
 
     def _in_text(self, data: bytes, position: int) -> int:
@@ -176,9 +176,9 @@ class ImageExtractor:
                 self._emit(data[position : found.start()])
                 return ~found.start()
         elif found[0] == b'"':
-            self._step = self._outside
+            self._step = ImageExtractor._outside
         else:
-            self._step = self._at_data_uri
+            self._step = ImageExtractor._at_data_uri
         self._emit(data[position:stop])
         return stop
 
@@ -225,11 +225,11 @@ class ImageExtractor:
         marker = f"{self._token}{len(self.images):08x}"
         self.images[marker] = image
         self._image_bytes += len(image)
-        self._run, self._step = None, self._in_text
+        self._run, self._step = None, ImageExtractor._in_text
         self._emit(marker.encode())
 
     def _give_back(self, run: _Base64Run) -> None:
-        self._run, self._step = None, self._in_text
+        self._run, self._step = None, ImageExtractor._in_text
         self._emit(run.text())
         run.discard()
 

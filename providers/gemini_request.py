@@ -2,19 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import dropwhile
 from typing import Any, Final
 
+import pybase64
 from google.genai import types
 
+from providers.images import GeneratedImage, ReferenceImage
+from providers.outcome import Part
 from providers.request import UpstreamRequest
+from providers.turns import Turn
 
 MIME_TYPES: Final = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
 
-def contents(request: UpstreamRequest) -> types.Content:
-    """The prompt and the reference images, inline."""
-    images = [types.Part.from_bytes(data=image.data, mime_type=image.mime_type) for image in request.images]
-    return types.Content(role="user", parts=[types.Part.from_text(text=request.prompt), *images])
+def contents(request: UpstreamRequest) -> list[types.Content]:
+    """The turns so far, and the prompt with its reference images, inline.
+
+    Gemini 3 signs the first part after its thoughts and every image, and refuses a model's turn in which one of these has
+    no signature (https://ai.google.dev/gemini-api/docs/thought-signatures, "Image generation and editing"). So an answer
+    is told in the model's role with its signatures as they came; and an answer of another lane, which has none that would
+    hold here, as images in the user's role, which need none. For moved histories Google also documents dummy signatures
+    (``context_engineering_is_the_way_to_go``), but discourages them, and Vertex and relays do not promise to take them.
+    """
+    turns = [content for turn in request.history for content in _turn(turn, _is_signed(request))]
+    return [*turns, types.Content(role="user", parts=list(_asked(request)))]
+
+
+def _turn(turn: Turn, signed: bool) -> Iterator[types.Content]:
+    asked, answer = list(_asked(turn)), _own(turn.answer) if signed else turn.answer
+    if answer:
+        yield types.Content(role="user", parts=asked)
+        yield types.Content(role="model", parts=[_echoed(part) for part in answer])
+    else:
+        yield types.Content(role="user", parts=[*asked, *map(_inline, turn.drawn)])
+
+
+def _own(answer: Sequence[Part]) -> list[Part]:
+    """*answer* as the model signed it, without unsigned words at its beginning; nothing if an image is not signed."""
+    parts = list(dropwhile(lambda part: part.image is None and part.signature is None, answer))
+    return parts if all(part.signature for part in parts if part.image) else []
+
+
+def _is_signed(request: UpstreamRequest) -> bool:
+    """Whether the model signs its answers: all since Gemini 3 do."""
+    name = (request.catalogue_model or request.model).rpartition("/")[2]
+    return not name.startswith(("gemini-1", "gemini-2"))
+
+
+def _asked(said: UpstreamRequest | Turn) -> Iterator[types.Part]:
+    yield types.Part.from_text(text=said.prompt)
+    yield from map(_inline, said.images)
+
+
+def _echoed(part: Part) -> types.Part:
+    made = _inline(part.image) if part.image else types.Part(text=part.text or "")
+    made.thought_signature = pybase64.b64decode(part.signature) if part.signature else None
+    return made
+
+
+def _inline(image: ReferenceImage | GeneratedImage) -> types.Part:
+    return types.Part.from_bytes(data=image.data, mime_type=image.mime_type)
 
 
 def config(request: UpstreamRequest) -> types.GenerateContentConfig:

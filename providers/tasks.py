@@ -12,7 +12,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, Field
 
 from providers.answers import Piece, Reply, image_piece, mapping, string
-from providers.dialects import data_uri
+from providers.chat_messages import data_uri
 from providers.documents import document_of
 from providers.exchange import Exchange
 from providers.failures import broken, classify, read_error

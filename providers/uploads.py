@@ -1,18 +1,22 @@
-"""Reference images on their way out: the SDK builds and signs the request around short stand-ins, the transport puts the
-images in their place while it sends.
+"""Images on their way out: the SDK builds and signs the request around short stand-ins, the transport puts the images in
+their place while it sends.
 
-So neither the SDK's models nor its JSON ever hold megabytes of base64, whichever adapter asks. A stand-in is a random
-token, so that nothing else in a request can be taken for it, and looks the same in both alphabets of base64.
+So neither the SDK's models nor its JSON ever hold megabytes of base64, whichever adapter asks, and however many images
+a conversation has gathered. A stand-in is a random token, so that nothing else in a request can be taken for it, and
+looks the same in both alphabets of base64. Thought signatures go the same way: they have to come back as the very text
+that they were, and google-genai would write them in the other alphabet.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
 import anyio.to_thread
@@ -20,8 +24,10 @@ import httpx2
 import pybase64
 
 from providers.exchange import Exchange
-from providers.images import ReferenceImage
+from providers.images import GeneratedImage, ReferenceImage
+from providers.outcome import Part
 from providers.request import UpstreamRequest
+from providers.turns import Turn
 
 WORTHWHILE: Final = 32 * 1024
 """Bytes from which an image is replaced by a stand-in."""
@@ -30,6 +36,7 @@ TOKEN: Final = 24
 KEPT: Final = 64 * 2**20
 """Bytes of base64 kept for the next request that sends the same images."""
 
+_NONE: Final[Mapping[bytes, str]] = MappingProxyType({})
 _PIECE: Final = 192 * 1024
 """Bytes encoded at a time, in whole groups of three."""
 
@@ -39,8 +46,33 @@ class StandInError(httpx2.LocalProtocolError):
 
 
 def lightened(request: UpstreamRequest, exchange: Exchange) -> UpstreamRequest:
-    """*request* with stand-ins for its large images; *exchange* says for whoever sends it what they stand for."""
-    return replace(request, images=tuple(_stand_in(image, exchange) for image in request.images))
+    """*request* with stand-ins for its large images; *exchange* says for whoever sends it what they stand for.
+
+    The thought signatures of its history have stand-ins too, whatever their length.
+    """
+    return replace(
+        request,
+        images=tuple(_stand_in(image, exchange) for image in request.images),
+        history=tuple(_lightened_turn(turn, exchange) for turn in request.history),
+    )
+
+
+def _lightened_turn(turn: Turn, exchange: Exchange) -> Turn:
+    images = tuple(_stand_in(image, exchange) for image in turn.images)
+    return replace(turn, images=images, answer=tuple(_lightened_part(part, exchange) for part in turn.answer))
+
+
+def _lightened_part(part: Part, exchange: Exchange) -> Part:
+    image, signature = part.image, part.signature
+    if image is not None:
+        given = ReferenceImage(image.data, image.mime_type)
+        data = _stand_in(given, exchange).data
+        image = GeneratedImage(data=data, mime_type=image.mime_type, width=image.width, height=image.height)
+    if signature is not None:
+        token = secrets.token_hex(TOKEN).encode()
+        exchange.signatures[token] = signature
+        signature = pybase64.b64encode_as_string(token)
+    return replace(part, image=image, signature=signature)
 
 
 def _stand_in(image: ReferenceImage, exchange: Exchange) -> ReferenceImage:
@@ -51,33 +83,47 @@ def _stand_in(image: ReferenceImage, exchange: Exchange) -> ReferenceImage:
     return replace(image, data=token)
 
 
-async def put_in(request: httpx2.Request, uploads: Mapping[bytes, ReferenceImage]) -> None:
+async def put_in(
+    request: httpx2.Request, uploads: Mapping[bytes, ReferenceImage], signatures: Mapping[bytes, str] = _NONE
+) -> None:
     """Give *request* the images of *uploads*: bytes where the token stands, base64 where the token's base64 stands.
 
-    A wire that sends no images at all is left alone.
+    Where the base64 of the token of one of the *signatures* stands, its text is put. A wire that sends no images at all
+    is left alone, and so is one that sends no signatures.
 
     Raises:
-        StandInError: some of the tokens are missing.
+        StandInError: some of the images' tokens are missing.
     """
-    pieces = await _spliced(await request.aread(), uploads)
+    pieces = await _spliced(await request.aread(), uploads, signatures)
     request.stream = _Pieces(pieces)
     request.headers["content-length"] = str(sum(map(len, pieces)))
 
 
-async def _spliced(body: bytes, uploads: Mapping[bytes, ReferenceImage]) -> list[bytes]:
+async def _spliced(
+    body: bytes, uploads: Mapping[bytes, ReferenceImage], signatures: Mapping[bytes, str]
+) -> list[bytes]:
     encoded = {pybase64.b64encode(token): image for token, image in uploads.items()}
-    found = re.split(b"(" + b"|".join(map(re.escape, (*uploads, *encoded))) + b")", body)
-    if 1 < len(found) <= 2 * len(uploads) - 1:  # texts and stand-ins take turns, texts at both ends
-        raise StandInError("the SDK did not send a reference image as it was given")
+    texts = {pybase64.b64encode(token): _in_json(text) for token, text in signatures.items()}
+    found = re.split(b"(" + b"|".join(map(re.escape, (*uploads, *encoded, *texts))) + b")", body)
+    shown = sum(part in uploads or part in encoded for part in found)
+    if len(found) > 1 and shown < len(uploads):
+        raise StandInError("the SDK did not send an image as it was given")
     pieces: list[bytes] = []
     for part in found:
         if part in uploads:
             pieces.append(uploads[part].data)
+        elif part in texts:
+            pieces.append(texts[part])
         elif part in encoded:
             pieces += await anyio.to_thread.run_sync(base64_of, encoded[part].data)
         else:
             pieces.append(part)
     return pieces
+
+
+def _in_json(text: str) -> bytes:
+    """*text* inside the quotes of a JSON string: an upstream's own text must not be able to end it."""
+    return json.dumps(text)[1:-1].encode()
 
 
 class _Pieces(httpx2.AsyncByteStream):

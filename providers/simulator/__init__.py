@@ -19,15 +19,19 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from providers.simulator import faults as faults
+    from providers.simulator.batch_jobs import BatchBehaviour as BatchBehaviour
+    from providers.simulator.batch_jobs import BatchRecord as BatchRecord
     from providers.simulator.faults import Fault as Fault
     from providers.simulator.faults import parse_fault as parse_fault
     from providers.simulator.flavours import FLAVOURS as FLAVOURS
     from providers.simulator.recording import RecordedRequest as RecordedRequest
     from providers.simulator.simulator import Simulator as Simulator
 
-__all__ = ["FLAVOURS", "Fault", "RecordedRequest", "Simulator", "faults", "parse_fault"]
+__all__ = ["FLAVOURS", "BatchBehaviour", "BatchRecord", "Fault", "RecordedRequest", "Simulator", "faults", "parse_fault"]
 
 _HOMES: Final = {
+    "BatchBehaviour": "batch_jobs",
+    "BatchRecord": "batch_jobs",
     "FLAVOURS": "flavours",
     "Fault": "faults",
     "RecordedRequest": "recording",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from secrets import token_bytes
 from typing import Final
 
 from providers.simulator.jobs import Job
@@ -40,10 +42,11 @@ class Flavour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """What a wire knows of the simulator it works for: its flavour and the models it offers, by id."""
+    """What a wire knows of the simulator it works for: its flavour, the models it offers, by id, and what it signs with."""
 
     flavour: Flavour
     models: Mapping[str, Model] = field(repr=False)
+    seal: bytes = field(default_factory=partial(token_bytes, 32), repr=False)
 
     def find(self, model_id: str) -> Model | None:
         """The model that *model_id* means, or None."""

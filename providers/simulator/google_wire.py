@@ -6,8 +6,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-import pybase64
-
+from providers.simulator import signatures
 from providers.simulator.flavours import Site
 from providers.simulator.google_errors import BAD_IMAGE, invalid, no_such_model
 from providers.simulator.google_schema import GENERATE_CONTENT, normalise
@@ -17,9 +16,6 @@ from providers.simulator.models import Model
 from providers.simulator.pixels import Pixels, ratios
 from providers.simulator.studio import DrawnImage, render
 from providers.sizes import Size
-
-SIGNATURE: Final = pybase64.b64encode(b"simulated thought signature").decode()
-"""What stands for a thought signature: base64, to be echoed as it is."""
 
 _THOUGHT_TOKENS: Final = 208
 _OVERHEAD_TOKENS: Final = 118
@@ -49,6 +45,7 @@ def parse(request: Request, model_id: str, site: Site) -> Job:
     config: JSON = payload.get("generationConfig") or {}
     if (config.get("candidateCount") or 1) > 1:
         raise RequestError(invalid("Multiple candidates is not enabled for this model"))
+    signatures.check(payload.get("contents") or (), model, site, vertex="/publishers/" in request.path)
     image: JSON = config.get("imageConfig") or (config.get("responseFormat") or {}).get("image") or {}
     references = _references(payload, model)
     size = asked_size(model, image.get("imageSize"))
@@ -101,8 +98,7 @@ def asked_ratio(model: Model, text: object) -> str | None:
 
 def compose(job: Job, images: Sequence[DrawnImage], site: Site) -> Answer:
     """The answer to a ``:generateContent`` request: thoughts, words, drafts, image."""
-    del site
-    parts = [*_thoughts(job, images), *_words(job), *_pictures(job, images)]
+    parts = [*_thoughts(job, images), *_signed([*_words(job), *_pictures(job, images)], job, images, site)]
     payload = {
         "candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": "STOP", "index": 0}],
         "usageMetadata": _usage(job, len(images) * (1 + job.drafts)),
@@ -174,11 +170,22 @@ def _thoughts(job: Job, images: Sequence[DrawnImage]) -> list[JSON]:
 
 
 def _words(job: Job) -> list[JSON]:
-    return [{"text": "Here is your picture.", "thoughtSignature": SIGNATURE}] if job.words else []
+    return [{"text": "Here is your picture."}] if job.words else []
 
 
 def _pictures(job: Job, images: Sequence[DrawnImage]) -> list[JSON]:
-    return [{**_inline(image), "thoughtSignature": SIGNATURE} for image in images for _ in range(1 + job.drafts)]
+    return [_inline(image) for image in images for _ in range(1 + job.drafts)]
+
+
+def _signed(parts: Sequence[JSON], job: Job, images: Sequence[DrawnImage], site: Site) -> list[JSON]:
+    """*parts*, of which the first is words or an image and all others are images, each with a signature of its own."""
+    if not signatures.signs(job.model):
+        return list(parts)
+    what = " ".join(image.id for image in images)
+    return [
+        {**part, "thoughtSignature": signatures.sign(job.model, site, f"{number} {what}")}
+        for number, part in enumerate(parts)
+    ]
 
 
 def _inline(image: DrawnImage) -> JSON:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from providers.simulator import chat_wire, google_wire, imagen_wire, images_wire
+from providers.simulator import batches, chat_wire, google_wire, imagen_wire, images_wire, interactions, openai_batches
 from providers.simulator.effects import Reply
 from providers.simulator.flavours import Site
 from providers.simulator.jobs import Job
@@ -15,7 +15,7 @@ from providers.simulator.messages import Answer, Request
 from providers.simulator.rules import Purpose
 from providers.simulator.studio import DrawnImage
 
-Family = Literal["google", "imagen", "chat", "images"]
+Family = Literal["google", "imagen", "interactions", "chat", "images"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,12 @@ class Wire:
     @property
     def google(self) -> bool:
         """Whether it is one of Google's own."""
-        return self.family in ("google", "imagen")
+        return self.family in ("google", "imagen", "interactions")
 
     def reply(self, fault: Reply, site: Site) -> Answer:
         """What *fault* comes to on this wire."""
+        if self.family == "interactions":
+            return interactions.refusal(fault.google)
         if self.google:
             return (fault.imagen if self.family == "imagen" else None) or fault.google
         own = fault.chat if self.family == "chat" else fault.images
@@ -42,6 +44,7 @@ class Wire:
 
 GOOGLE: Final = Wire("google", google_wire.parse, google_wire.compose, google_wire.models_list)
 IMAGEN: Final = Wire("imagen", imagen_wire.parse, imagen_wire.compose, google_wire.models_list)
+INTERACTIONS: Final = Wire("interactions", interactions.parse, interactions.compose, google_wire.models_list)
 CHAT: Final = Wire("chat", chat_wire.parse, chat_wire.compose, chat_wire.models_list)
 IMAGES: Final = Wire("images", images_wire.parse, images_wire.compose, chat_wire.models_list)
 
@@ -61,11 +64,14 @@ _OPENAI: Final = r"^(?:/api)?(?:/v1beta/openai|/v1)?"
 _TABLE: Final[tuple[tuple[str, re.Pattern[str], Wire, Purpose], ...]] = (
     ("POST", re.compile(rf"^/v1(?:beta1?)?/{_VERTEX}models/([^/:]+):generateContent$"), GOOGLE, "draw"),
     ("POST", re.compile(rf"^/v1(?:beta1?)?/{_VERTEX}models/([^/:]+):predict$"), IMAGEN, "draw"),
+    ("POST", re.compile(r"^/v1(?:beta)?/interactions()$"), INTERACTIONS, "draw"),
     ("POST", re.compile(rf"{_OPENAI}/chat/completions()$"), CHAT, "draw"),
     ("POST", re.compile(rf"{_OPENAI}/images/(?:generations|edits)()$"), IMAGES, "draw"),
     ("GET", re.compile(rf"^/v1beta1?/{_VERTEX}models(?:/(.+))?$"), GOOGLE, "list"),
     ("GET", re.compile(rf"{_OPENAI}/models(?:/(.+))?$"), CHAT, "list"),
     ("GET", re.compile(r"^/files/(\w+\.\w+)$"), CHAT, "file"),
+    *((method, re.compile(pattern), GOOGLE, "batch") for method, pattern in batches.PATHS),
+    *((method, re.compile(pattern), CHAT, "batch") for method, pattern in openai_batches.PATHS),
 )
 
 

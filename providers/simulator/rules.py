@@ -11,8 +11,8 @@ from providers.simulator.faults import Fault
 from providers.simulator.models import canonical
 from providers.sizes import Size
 
-Purpose = Literal["draw", "list", "file"]
-"""What a request is for: an image, a list of models, or the download of an image."""
+Purpose = Literal["draw", "list", "file", "batch"]
+"""What a request is for: an image, a list of models, the download of an image, or a batch job and its files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ def strikes(fault: Fault, target: Target) -> bool:
     if fault.path is not None:
         if fault.path not in target.path:
             return False
-    elif target.purpose == "file" or (target.purpose == "list" and not fault.account):
+    elif target.purpose == "file" or (target.purpose != "draw" and not fault.account):
         return False
     model_fits = fault.model is None or (target.model is not None and canonical(target.model) == canonical(fault.model))
     return model_fits and fault.size in (None, target.size)

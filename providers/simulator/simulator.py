@@ -10,6 +10,7 @@ from dataclasses import replace
 from decimal import Decimal
 from types import TracebackType
 
+from providers.simulator.batch_jobs import BatchBehaviour, BatchRecord
 from providers.simulator.faults import Fault
 from providers.simulator.flavours import FLAVOURS, Site
 from providers.simulator.models import MODELS, find
@@ -31,6 +32,7 @@ class Simulator:
         ssl_context: serves HTTPS with it.
         payload_bytes: about how many bytes each JPEG or PNG shall have at least.
         models: ids to offer besides the vendors' own; they behave as ``gemini-3.1-flash-image`` does.
+        batches: how batch jobs go on, None for the usual way.
 
     Raises:
         ValueError: there is no such flavour.
@@ -47,11 +49,13 @@ class Simulator:
         ssl_context: ssl.SSLContext | None = None,
         payload_bytes: int | None = None,
         models: Iterable[str] = (),
+        batches: BatchBehaviour | None = None,
     ) -> None:
         if flavour not in FLAVOURS:
             raise ValueError(f"unknown flavour {flavour!r}; known flavours: {', '.join(FLAVOURS)}")
         digests = None if keys is None else frozenset(map(digest, keys))
-        self._upstream = Upstream(_site(flavour, models), Rules(faults), digests, payload_bytes)
+        behaviour = batches or BatchBehaviour()
+        self._upstream = Upstream(_site(flavour, models), Rules(faults), digests, payload_bytes, behaviour)
         self._host = host
         self._port = port
         self._ssl_context = ssl_context
@@ -92,6 +96,11 @@ class Simulator:
     def bill(self) -> Decimal:
         """USD a real upstream would have charged so far."""
         return self._upstream.book.bill
+
+    @property
+    def batches(self) -> list[BatchRecord]:
+        """The batch jobs so far, oldest first, each with what its lines would have cost; ``bill`` includes them."""
+        return [job.record for job in self._upstream.jobs.all()]
 
     def inject(self, fault: Fault) -> None:
         """Put *fault* in force."""

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from providers.simulator import openai_errors
+from providers.simulator.batch_jobs import BatchBehaviour, BatchJobs, Workbench
+from providers.simulator.batches import GoogleBatches
+from providers.simulator.easel import Easel
 from providers.simulator.effects import Delivery, Recode, Redraw, Reply, Spoil, Whole
 from providers.simulator.faults import Fault
+from providers.simulator.files import Files
 from providers.simulator.flavours import Site, rejected
 from providers.simulator.google_errors import BAD_KEY, MISSING_KEY, invalid
 from providers.simulator.jobs import Job
 from providers.simulator.messages import JSON, Answer, Request, RequestError, error
+from providers.simulator.openai_batches import OpenAIBatches
 from providers.simulator.recording import Book, RecordedRequest, accepted_key, presented_keys, without_keys
-from providers.simulator.routes import Route, Wire, find_route
+from providers.simulator.routes import Family, Route, Wire, find_route
 from providers.simulator.rules import Rules, Target
-from providers.simulator.studio import DrawnImage, Studio, finished
+from providers.simulator.studio import Studio
 
 _NOT_FOUND = error(404, "NOT_FOUND", "Requested entity was not found.")
 
@@ -30,18 +36,41 @@ class Outgoing:
     delay: float = 0.0
 
 
+class BatchDesk(Protocol):
+    """Answers calls about the batch jobs of one wire, and the files that belong to them."""
+
+    async def answer(self, request: Request, origin: str) -> Answer:
+        """The answer to *request*. *origin* is how the client reaches the simulator.
+
+        Raises:
+            RequestError: the request is refused.
+        """
+        ...
+
+
 class Upstream:
     """Reads requests, draws, charges, and fails as its rules say.
 
-    *keys* are the SHA-256 digests of the keys it accepts, None for any. *site* is its flavour and its models.
+    *keys* are the SHA-256 digests of the keys it accepts, None for any. *site* is its flavour and its models. *behaviour*
+    is how batch jobs go on.
     """
 
-    def __init__(self, site: Site, rules: Rules, keys: Collection[str] | None, payload_bytes: int | None) -> None:
+    def __init__(
+        self,
+        site: Site,
+        rules: Rules,
+        keys: Collection[str] | None,
+        payload_bytes: int | None,
+        behaviour: BatchBehaviour = BatchBehaviour(),  # noqa: B008 - frozen
+    ) -> None:
         self.book = Book()
         self.rules = rules
+        self.jobs = BatchJobs(behaviour)
         self._site = site
         self._keys = keys
         self._studio = Studio(payload_bytes)
+        self._easel = Easel(self._studio.draw, self.book, site)
+        self._desks = _desks(self.jobs, Workbench(_wire_of, site, rules, self.book), site)
 
     def strikes_early(self, request: Request) -> bool:
         """Whether a fault resets the connection now that the head of *request* (no body yet) is read."""
@@ -67,15 +96,16 @@ class Upstream:
             return Outgoing(problem.answer)
         fault = self.rules.take(_target(request, route, job))
         self._record(request, presented, job, fault)
-        return await self._outgoing(route, job, fault)
+        answer = await self._answer(request, route, job, fault, origin)
+        return await _outgoing(answer, fault)
 
     def _admit(self, request: Request, route: Route, presented: dict[str, str], origin: str) -> Job | None:
         """The job of *request*, None if it asks for no drawing."""
-        if route.purpose == "file":
+        if route.purpose == "file" or "upload_id" in request.query:  # an upload that has begun is known by its id
             return None
         if accepted_key(presented, self._keys) is None:
             raise self._unknown_caller(route.wire, missing=not presented)
-        if route.purpose == "list":
+        if route.purpose != "draw":
             return None
         try:
             return replace(route.wire.parse(request, route.name, self._site), origin=origin)
@@ -89,40 +119,29 @@ class Upstream:
         message = openai_errors.MISSING_KEY if missing else openai_errors.BAD_KEY
         return rejected(self._site, 401, message, "UNAUTHENTICATED")
 
-    async def _outgoing(self, route: Route, job: Job | None, fault: Fault | None) -> Outgoing:
+    async def _answer(
+        self, request: Request, route: Route, job: Job | None, fault: Fault | None, origin: str
+    ) -> Answer:
         effect = fault.effect if fault else None
+        if job:
+            return await self._easel.answer(route.wire, job, effect)
         if isinstance(effect, Reply):
-            answer = self._reply(effect, route, job)
-        else:
-            answer = await self._draw(route.wire, job, effect) if job else self._free(route)
-        if isinstance(effect, Recode):
-            answer = await asyncio.to_thread(effect.how, answer)
-        special = None if isinstance(effect, Reply | Redraw | Spoil | Recode) else effect
-        return Outgoing(answer, special or Whole(), fault.delay if fault else 0.0)
+            return self._easel.reply(route.wire, None, effect)
+        if route.purpose == "batch":
+            return await self._batch_answer(request, route, origin)
+        return self._free(route)
 
-    def _reply(self, effect: Reply, route: Route, job: Job | None) -> Answer:
-        if job and effect.charged and route.wire.family != "imagen":
-            self.book.charge(1, job.price)
-        answer = route.wire.reply(effect, self._site)
-        model = job.asked_model if job else ""
-        return replace(answer, body=tuple(piece.replace(b"{model}", model.encode()) for piece in answer.body))
+    async def _batch_answer(self, request: Request, route: Route, origin: str) -> Answer:
+        try:
+            return await self._desks[route.wire.family].answer(request, origin)
+        except RequestError as problem:
+            return problem.answer
 
     def _free(self, route: Route) -> Answer:
         if route.purpose == "list":
             return route.wire.models_list(route.name or None, self._site)
         image = self._studio.file(route.name)
         return Answer(media_type=image.mime_type, body=(image.data,)) if image else _NOT_FOUND
-
-    async def _draw(self, wire: Wire, job: Job, effect: object) -> Answer:
-        if isinstance(effect, Redraw):
-            job = job.redrawn(effect)
-        if isinstance(effect, Spoil):
-            job = replace(job, mime_type=effect.mime_type or job.mime_type)
-        images = await asyncio.gather(*map(self._studio.draw, job.pictures()))
-        self.book.charge(len(images), job.price)
-        if isinstance(effect, Spoil):
-            images = [_spoilt(image, effect) for image in images]
-        return wire.compose(job, images, self._site)
 
     def _record(self, request: Request, presented: dict[str, str], job: Job | None, fault: Fault | None) -> None:
         place = accepted_key(presented, self._keys) or next(iter(presented), None)
@@ -148,6 +167,25 @@ def _target(request: Request, route: Route, job: Job | None) -> Target:
     return Target(path=request.path, purpose=route.purpose, model=model, size=job.size if job else None)
 
 
-def _spoilt(image: DrawnImage, effect: Spoil) -> DrawnImage:
-    data, encoded = effect.how(image.data, image.base64)
-    return replace(finished(data, effect.claims or image.mime_type, image.width, image.height), base64=encoded)
+async def _outgoing(answer: Answer, fault: Fault | None) -> Outgoing:
+    """*answer* as *fault* lets it out."""
+    if fault is None:
+        return Outgoing(answer)
+    effect = fault.effect
+    if isinstance(effect, Recode):
+        answer = await asyncio.to_thread(effect.how, answer)
+    delivery = Whole() if isinstance(effect, Reply | Redraw | Spoil | Recode) else effect
+    return Outgoing(answer, delivery, fault.delay)
+
+
+def _wire_of(request: Request) -> Wire:
+    """The wire of a request that is known to draw."""
+    route = find_route(request)
+    assert route is not None
+    return route.wire
+
+
+def _desks(jobs: BatchJobs, bench: Workbench, site: Site) -> Mapping[Family, BatchDesk]:
+    """Who answers calls about batch jobs, by the wire they come by."""
+    files = Files()
+    return {"google": GoogleBatches(jobs, bench, files, site), "chat": OpenAIBatches(jobs, bench, files)}

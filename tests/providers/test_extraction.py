@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import tracemalloc
+import weakref
 from typing import Any
 
 import pytest
@@ -446,3 +448,17 @@ def test_the_end_of_an_image_in_the_middle_of_a_text_takes_little_memory() -> No
     extractor.close()
     assert list(extractor.images.values()) == [image]
     assert peak < 2**21
+
+
+def test_images_are_let_go_of_as_soon_as_nobody_needs_them() -> None:
+    gc.disable()  # what refers to itself would stay until the next collection
+    try:
+        extractor = ImageExtractor()
+        extractor.feed(b'{"data":"' + base64.b64encode(PNG[:8] + bytes(300_000)) + b'"}')
+        extractor.close()
+        assert [len(image) for image in extractor.images.values()] == [300_008]
+        left = weakref.ref(extractor)
+        del extractor
+        assert left() is None
+    finally:
+        gc.enable()
