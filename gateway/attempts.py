@@ -25,6 +25,7 @@ from gateway.quotas import until_midnight
 from gateway.request import ImageRequest
 from gateway.result import Attempt
 from gateway.saving import Destination
+from providers.dialects import as_edit
 from providers.exchange import Exchange
 from providers.images import ReferenceImage
 from providers.outcome import Billed, Outcome, OutcomeName
@@ -283,7 +284,7 @@ def upstream_request(order: Order, entry: Entry) -> UpstreamRequest:
     request, lane = order.request, entry.lane
     unsupported = {each.partition("=")[0] for each in lane.unsupported(request.parameters())}
     supported = {name: value for name, value in request.parameters().items() if name not in unsupported}
-    return UpstreamRequest(
+    asked = UpstreamRequest(
         model=lane.upstream_model,
         catalogue_model=lane.model,
         prompt=request.prompt,
@@ -296,3 +297,4 @@ def upstream_request(order: Order, entry: Entry) -> UpstreamRequest:
         timeout=entry.lease,
         **supported,
     )
+    return asked if lane.turns else as_edit(asked)

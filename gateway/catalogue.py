@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 from gateway.complaints import Complaints
 from gateway.lanes import Lane, LaneClass, Source
 from gateway.settings import LaneTable, ProviderTable, key_path, mode_of
-from providers.dialects import dialect_for
+from providers.dialects import CONVERSING, dialect_for
 from providers.errors import ConfigError
 from providers.presets import Preset, preset_for
 from providers.sizes import SIZES, Size
@@ -49,6 +49,8 @@ _FIELD_OF: Final[Mapping[str, str]] = {
 _BY_SIZE: Final = ("prices", "batch_prices", "seconds", "output_tokens")
 """The fields of :class:`Lane` that have a figure for each size."""
 
+_CONVERSING: Final = CONVERSING | {"google", "vertex"}
+"""The wires, by dialect or kind, whose requests can tell of earlier turns."""
 CONFIGURED: Final = "configuration"
 """The source of what the configuration states without saying where it got it."""
 
@@ -236,7 +238,8 @@ def _host(table: ProviderTable) -> str | None:
 def _lane(reach: _Reach, told: LaneTable, where: Where) -> Lane:
     row = model(told.model)
     base = _from_row(reach, row, told.model) if row else _unknown(reach, told, where)
-    lane = replace(base, **_stated(reach, told, base))
+    turns = reach.table.task is None and (dialect(reach.table) or reach.table.kind) in _CONVERSING
+    lane = replace(base, turns=turns, **_stated(reach, told, base))
     sizes = tuple(size for size in SIZES if size in lane.sizes)
     Complaints(
         f"{where('price', size)}: expected a price, since the catalogue has none for this size"

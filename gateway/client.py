@@ -226,6 +226,10 @@ class AsyncGateway:
         """How every lane is doing right now."""
         return self._monitor.health()
 
+    async def hear(self) -> None:
+        """Hear at once what other processes know of the lanes, where they share it; else that happens beside requests."""
+        await self._monitor.exchange()
+
     def on_event(self, listener: Listener) -> Callable[[], None]:
         """Tell *listener* of every event (:mod:`gateway.events`) from now on, until what is returned is called.
 
@@ -289,7 +293,7 @@ class AsyncGateway:
                 seconds=setup.seconds(request), again=request.allow_second_charge,
             )  # fmt: skip
             archive = Archive(setup.state.blobs)
-            once = Idempotency(setup.state.claims, archive, self._clock, self._verdicts.judge)
+            once = Idempotency(setup.state.claims, archive, self._clock, self._verdicts.judge, setup.broom)
             result = await once.once(
                 wish, lambda: self._served(job, given), lambda: [tried.attempt.billed for tried in job.tried]
             )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 
-from gateway import money
+from gateway import history, money
 from gateway.attempts import Tried
 from gateway.chain import Walk
 from gateway.events import RequestEnded
@@ -35,7 +35,7 @@ class NoLaneForRequest(NoLaneAvailable, InvalidRequest):
     """No lane could ever serve this request as it stands: it has to change, or the configuration."""
 
 
-def result_of(walk: Walk, elapsed: float, today: date, judge: Judge) -> ImageResult | None:
+def result_of(walk: Walk, elapsed: float, today: date, judge: Judge | None) -> ImageResult | None:
     """The result of a finished walk, or None if there is nothing to deliver. *judge* takes the verdict on it."""
     chosen = walk.delivered
     if not chosen or walk.unsaved is not None:
@@ -73,17 +73,19 @@ def ended(
     tried: Sequence[Tried],
 ) -> RequestEnded:
     """The event that a request ended with: its *result*, or else the name of the error's class."""
+    attempts = [each.attempt for each in tried] if result is None or result.cached else result.attempts
     return RequestEnded(
         request_id=request_id,
         outcome="ok" if result else failure,
         requested_size=request.size,
         seconds=seconds,
-        attempts=len(tried),
-        total_usd=money.total(each.attempt for each in tried).usd,
+        attempts=len(attempts),
+        total_usd=money.total(attempts).usd,
         lane=result.lane if result else None,
         size=result.size if result else None,
         downgraded=result.downgraded if result else False,
         images=len(result.images) if result else 0,
+        cached=result.cached if result else False,
         usd=result.cost.usd if result else None,
         task=request.task,
         tags=request.tags,
@@ -173,6 +175,7 @@ def _cost(chosen: Sequence[Tried]) -> Cost:
 def _warnings(chosen: Sequence[Tried], images: int, request: ImageRequest, today: date) -> Iterable[str]:
     for tried in chosen:
         yield from lane_warnings(tried.step.lane, request, today)
+        yield from history.told(request.history, tried.step.lane, len(request.images))
         yield from tried.warnings
         if tried.verdict is not None:
             yield from tried.verdict.warnings

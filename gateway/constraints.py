@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from gateway import money
 from gateway.health import LaneState, shut, size_shut, standing
+from gateway.history import last_image
 from gateway.lanes import Lane
 from gateway.plan import Exclusion, ExclusionReason
 from gateway.quotas import SHARE, Usage, room
@@ -28,7 +29,8 @@ class Question(NamedTuple):
 
     *sizes* may be asked for, largest first. *named* are the models of the request, *pool* those of the configuration.
     *references* is the number of reference images, *heaviest* the bytes of the largest. *required* are the parameters that
-    a lane has to support, with their values. *country* is where calls leave from, ISO 3166-1.
+    a lane has to support, with their values. *country* is where calls leave from, ISO 3166-1. *last_image* is the one that
+    a conversation goes on from: the lane that drew it, and its bytes.
     """
 
     sizes: tuple[Size, ...]
@@ -48,6 +50,7 @@ class Question(NamedTuple):
     max_cost: Decimal | None
     country: str | None
     today: date
+    last_image: tuple[str, int] | None = None
 
 
 def question(request: ImageRequest, situation: Situation) -> Question:
@@ -72,6 +75,7 @@ def question(request: ImageRequest, situation: Situation) -> Question:
         request.max_cost,
         situation.egress_country,
         situation.today,
+        last_image(request.history),
     )
 
 
@@ -224,10 +228,13 @@ def _another_ratio(lane: Lane, asked: Question) -> str:
 
 
 def _incapable(lane: Lane, asked: Question) -> str:
-    if asked.references > lane.references:
-        return f"takes {lane.references} reference images, not {asked.references}"
-    if lane.reference_bytes is not None and asked.heaviest > lane.reference_bytes:
-        return f"takes reference images of {lane.reference_bytes:,} bytes, not {asked.heaviest:,}"
+    references = asked.references + (asked.last_image is not None)
+    if references > lane.references:
+        return f"takes {lane.references} reference images, not {references}"
+    drawn_by, weight = asked.last_image or ("", 0)
+    heaviest = asked.heaviest if drawn_by == lane.name else max(asked.heaviest, weight)
+    if lane.reference_bytes is not None and heaviest > lane.reference_bytes:
+        return f"takes reference images of {lane.reference_bytes:,} bytes, not {heaviest:,}"
     missing = lane.unsupported(dict(asked.required))
     return f"does not support {', '.join(missing)}" if missing else ""
 

@@ -30,8 +30,9 @@ class Lane:
     """Facts about a lane; nothing here changes while the gateway runs.
 
     *prices* and *batch_prices* are USD per image by size. *aspect_ratios* None means any. *references* is how many
-    reference images one call takes, *images_per_call* how many images one call can return. *takes_size* is False for a
-    model without a size field. *seconds* is the expected duration of a call by size. *capabilities* names what the lane
+    reference images one call takes, *images_per_call* how many images one call can return. *turns* is False where a request
+    tells of no earlier turns of a conversation, but edits its last image. *takes_size* is False for a model without a
+    size field. *seconds* is the expected duration of a call by size. *capabilities* names what the lane
     honours of ``system_instruction``, ``temperature``, ``top_p``, ``seed``, ``thinking``, ``grounding``,
     ``output_format``; *thinking_levels* and *output_formats* are the values it knows of those two, () for any.
     *output_tokens* is how many tokens an image of each size is billed as, *input_tokens* the most one request may hold
@@ -68,6 +69,7 @@ class Lane:
     input_tokens: int | None = None
     output_tokens: Mapping[Size, int] = field(default_factory=dict)
     images_per_call: int = 1
+    turns: bool = True
     capabilities: frozenset[str] = frozenset()
     thinking_levels: tuple[str, ...] = ()
     output_formats: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    InstanceOf,
     ValidationError,
     field_validator,
     model_validator,
@@ -24,6 +25,7 @@ from providers.errors import InvalidRequest
 from providers.images import ReferenceImage
 from providers.request import Thinking
 from providers.sizes import SIZES, Size, parse_ratio, parse_size, rank
+from providers.turns import Turn
 
 Reference = ReferenceImage | bytes | Path
 Quality = Literal["standard", "premium", "auto"]
@@ -125,7 +127,8 @@ class ImageRequest(_Asked):
     *images* are references: paths, bytes, or :class:`ReferenceImage`. *max_cost* is USD and *deadline* seconds for the
     whole request, failed attempts included. *min_size* is the floor for downgrades (None: one step below *size*).
     *idempotency_key*: the same key and the same request are carried out once, and the result is returned again for a day;
-    *allow_second_charge* has it carried out once more where nobody knows what came of it.
+    *allow_second_charge* has it carried out once more where nobody knows what came of it. *history* is what was said
+    before, oldest first; :meth:`gateway.Gateway.chat` takes care of it.
 
     Raises:
         InvalidRequest: a field is unknown or its value cannot be meant; the message names it.
@@ -158,6 +161,9 @@ class ImageRequest(_Asked):
     cache: bool | None = None
     save_to: Annotated[Path, BeforeValidator(_path)] | None = None
     tags: dict[str, str] = Field(default_factory=dict)
+    history: Annotated[tuple[InstanceOf[Turn], ...], BeforeValidator(_in_order)] = Field(
+        default=(), repr=False, exclude=True
+    )
 
     @field_validator("prompt")
     @classmethod
@@ -186,8 +192,6 @@ class ImageRequest(_Asked):
             raise ValueError(f"min_size: {self.min_size} is above size {self.size}; lower it, or raise size")
         if self.idempotency_key is not None and not 0 < len(self.idempotency_key.strip()) <= MAX_KEY:
             raise ValueError(f"idempotency_key: expected a text of 1 to {MAX_KEY} characters, or None")
-        if self.cache:
-            raise ValueError("cache: not available in this version; leave it out")
         return self
 
     def parameters(self) -> dict[str, Any]:

@@ -41,9 +41,11 @@ def plan(request: ImageRequest, lanes: Sequence[Lane], situation: Situation) -> 
     sort = request.providers.sort or situation.sort
     incumbent = situation.incumbents.get(Kind.of(request))
     learning = None
-    if request.quality == "auto" and request.model is None and tiers:
+    last_lane = request.history[-1].lane if request.history else ""
+    going_on = bool(last_lane) and any(runner.name == last_lane for tier in tiers for runner in tier)
+    if request.quality == "auto" and request.model is None and tiers and not going_on:
         tiers, learning = _learnt(tiers, sort, incumbent, situation)
-    steps = _steps(tiers, asked, sort, incumbent, situation.seed)
+    steps = _steps(tiers, asked, sort, incumbent, last_lane, situation.seed)
     if steps and "switch" not in asked.fallback:
         steps, others = _staying(steps, tiers)
         unfit += others
@@ -62,6 +64,8 @@ def note(incumbents: MutableMapping[Kind, str], request: ImageRequest, planned: 
     To be called for requests that are carried out, not for those that only ask for a plan.
     """
     if not planned.candidates or (planned.acceptance is not None and planned.acceptance.trial is not None):
+        return
+    if request.history:  # it goes where its conversation goes
         return
     kind = Kind.of(request)
     incumbents.pop(kind, None)
@@ -171,14 +175,15 @@ def _learnt(
     return parted, premium.learning(tuple(estimates.values()), choice)
 
 
-def _steps(tiers: Tiers, asked: Question, sort: Sort, incumbent: str | None, seed: int) -> list[Step]:
-    """Lanes and sizes in the order in which the chain gives way."""
+def _steps(tiers: Tiers, asked: Question, sort: Sort, incumbent: str | None, last_lane: str, seed: int) -> list[Step]:
+    """Lanes and sizes in the order in which the chain gives way. A conversation stays with its *last_lane* if it may."""
     switching = asked.fallback[:1] == ("switch",)
     groups = (ranking.switching_first if switching else ranking.downgrading_first)(tiers, asked.sizes)
     probing = {runner.name for tier in tiers for runner in tier if runner.probing}
     ordered = [step for group in groups for step in _probes_last(ranking.ranked(group, sort), probing)]
     if groups and len(groups[0]) > 1:
-        first = ranking.winner(groups[0], sort, incumbent, seed)
+        stays = (step for step in groups[0] if step.name == last_lane and step.name not in probing)
+        first = next(stays, None) or ranking.winner(groups[0], sort, incumbent, seed)
         ordered.remove(first)
         ordered.insert(0, first)
     if switching:

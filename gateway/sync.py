@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import ExitStack
 from decimal import Decimal
 from types import TracebackType
@@ -11,11 +12,15 @@ from typing import Any, Self, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from gateway import config
+from gateway import config, feeding
+from gateway.batch.faces import SyncBatch
+from gateway.bulk import Asked, Bulk, Ended, Terms
+from gateway.chat import Chat
 from gateway.client import AsyncGateway, Source, as_request
 from gateway.clock import Clock
 from gateway.config import Config
 from gateway.events import Listener
+from gateway.feeding import Feed
 from gateway.forking import survives
 from gateway.health import LaneHealth
 from gateway.monitor import Chance
@@ -69,9 +74,35 @@ class Gateway:
         request = as_request(prompt, fields)
         return self._call(lambda: self._gateway.generate(request))
 
+    def generate_many(
+        self,
+        requests: Iterable[Asked],
+        concurrency: int | None = None,
+        *,
+        budget: Decimal | float | None = None,
+        run: str | None = None,
+    ) -> Generator[Ended, None, None]:
+        """See :meth:`AsyncGateway.generate_many`; *requests* are read in the thread that takes the results."""
+        terms = Terms(concurrency=concurrency, budget=budget, run=run)
+        bulk = Bulk(self._gateway, terms, self._gateway._clock)
+        return feeding.results_in_thread(bulk, Feed(requests), self._call)
+
+    @property
+    def batch(self) -> SyncBatch:
+        """See :attr:`AsyncGateway.batch`."""
+        return SyncBatch(self._gateway.batch, self._call)
+
     def feedback(self, request_id: str, accepted: bool, cleanup_cost: Decimal | float = 0) -> None:
         """See :meth:`AsyncGateway.feedback`."""
         self._gateway.judge(request_id, accepted, cleanup_cost)
+
+    def chat(self, **fields: Any) -> Chat:
+        """See :meth:`AsyncGateway.chat`."""
+        return Chat(self._gateway.chat(**fields), self._call)
+
+    def load_chat(self, path: str | os.PathLike[str]) -> Chat:
+        """See :meth:`AsyncGateway.load_chat`."""
+        return Chat(self._gateway.load_chat(path), self._call)
 
     def plan(self, prompt: str | ImageRequest, **fields: Any) -> Plan:
         """See :meth:`AsyncGateway.plan`."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from gateway.cli import batch
+from gateway.cli.bulk_options import Rows, Run
 from gateway.cli.options import IMAGE, Asked, By, Common, Output, Since, StateUrl, Watch, spread
 
 app = typer.Typer(
@@ -18,6 +21,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(batch.app)
 
 
 def _version(wanted: bool) -> None:
@@ -74,6 +78,58 @@ def generate(
     from gateway.cli import generate
 
     generate.run(asked, common, output)
+
+
+@app.command(
+    epilog="Examples:\n\nimage-gateway bulk prompts.csv -o out --budget 50\n\n"
+    "image-gateway bulk prompts.txt -o out --size 2K --model nano-banana-2 --concurrency 16\n\n"
+    "The same command again goes on where it has stopped, and pays for nothing twice."
+)
+@spread
+def bulk(
+    rows: Rows,
+    run: Run,
+    common: Common,
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="The prompts: .csv with a header, .jsonl, or .txt with one prompt per line."
+        ),
+    ],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FOLDER", help="Where the images go.")],
+) -> None:
+    """Draw every row of a file: images, a manifest and a contact sheet. Resumable at any moment."""
+    from gateway.cli import bulk
+
+    bulk.run(bulk.Wanted(file=file, output=output, defaults=asdict(rows), **asdict(run)), common)
+
+
+@app.command(
+    epilog="Examples:\n\nimage-gateway chat lighthouse.chat --size 1K\n\n"
+    "printf 'A lighthouse\\nMake it night\\n' | image-gateway chat --json"
+)
+@spread
+def chat(
+    common: Common,
+    file: Annotated[
+        str | None, typer.Argument(metavar="[FILE]", help="Where the conversation is kept; one that is there goes on.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(metavar="512|1K|2K|4K", help="How large.")] = None,
+    aspect_ratio: Annotated[str | None, typer.Option(metavar="W:H", help="Such as 16:9.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", metavar="MODEL", help="A model's id or alias. Repeatable, in order of preference."),
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FOLDER", help="Where the images go; without it: here.")
+    ] = None,
+) -> None:
+    """Draw and change an image in a conversation, line by line."""
+    from gateway.cli import chat
+
+    options = {"size": size, "aspect_ratio": aspect_ratio, "model": model}
+    fields = {name: value for name, value in options.items() if value}
+    chat.run(chat.Wanted(file=file, output=output, fields=fields), common)
 
 
 @app.command(epilog="Example: image-gateway plan 'A poster' --size 4K --model nano-banana-pro --max-cost 0.20")
@@ -162,6 +218,35 @@ def spend(
     from gateway.cli import spend
 
     spend.run(spend.Wanted(by=by, since=since, state=state, csv=csv, plot=plot), common)
+
+
+@app.command(
+    epilog="Examples:\n\nimage-gateway trial prompts.toml --lanes google/nano-banana-pro,relay/nano-banana-pro\n\n"
+    "image-gateway trial prompts.toml --lanes google/nano-banana-2,google/nano-banana-pro --budget 5 -o posters"
+)
+@spread
+def trial(
+    common: Common,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The prompts, as docs/trial.md shows.")],
+    lanes: Annotated[str, typer.Option("--lanes", metavar="A,B", help="The lanes to compare, as PROVIDER/MODEL.")],
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="FOLDER", help="Where it is kept; without it: trial- and the title."),
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(min=0, metavar="USD", help="For the images that are drawn now.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The page's port; 0 for any free one.")] = 0,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
+    report_only: Annotated[bool, typer.Option("--report-only", help="Draw nothing, judge nothing.")] = False,
+) -> None:
+    """Have several lanes draw the same prompts, judge the images blind, and see what an accepted one costs."""
+    from gateway.cli import trial
+
+    wanted = trial.Wanted(
+        file=file, lanes=lanes, folder=output, budget=budget, port=port, browser=browser, report_only=report_only
+    )
+    trial.run(wanted, common)
 
 
 @app.command(epilog="Example: image-gateway reconcile invoice.csv --provider google --zone America/Los_Angeles")

@@ -16,6 +16,7 @@ from gateway.cli.options import Common
 from gateway.client import AsyncGateway
 from gateway.config import Config
 from gateway.state import default_folder, default_url
+from gateway.sync import Gateway
 
 
 def _lasting(loaded: Config) -> Config:
@@ -44,6 +45,21 @@ def opened(common: Common) -> Iterator[AsyncGateway]:
         yield gateway
     finally:
         anyio.run(gateway.aclose)
+
+
+@contextmanager
+def opened_in_thread(common: Common) -> Iterator[Gateway]:
+    """The same for code without an event loop; what the configuration warns of goes to stderr.
+
+    Raises:
+        ConfigError: the configuration cannot be used, or there is none.
+    """
+    if common.verbose:
+        logs.configure(verbose=True)
+    with Gateway(_lasting(config.load(common.config))) as gateway:
+        for warning in gateway.config.warnings:
+            warn(warning)
+        yield gateway
 
 
 @contextmanager

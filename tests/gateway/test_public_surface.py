@@ -35,6 +35,7 @@ def test_the_fields_of_a_request_and_their_defaults() -> None:
         "providers": ProviderPreferences(), "system_instruction": None, "temperature": None, "top_p": None, "seed": None,
         "thinking": None, "grounding": False, "output_format": None, "require_parameters": False,
         "idempotency_key": None, "allow_second_charge": False, "cache": None, "save_to": None, "tags": {},
+        "history": (),
     }  # fmt: skip
 
 
@@ -46,7 +47,7 @@ def test_the_preferences_and_their_defaults() -> None:
     ("name", "fields"),
     [
         ("ImageResult", ["images", "text", "lane", "provider", "model", "requested_size", "size", "downgraded", "cost",
-                         "total_cost", "attempts", "warnings", "request_id", "elapsed", "parts"]),
+                         "total_cost", "attempts", "warnings", "request_id", "elapsed", "parts", "cached"]),
         ("GeneratedImage", ["data", "mime_type", "width", "height"]),
         ("ReferenceImage", ["data", "mime_type"]),
         ("Attempt", ["lane", "size", "outcome", "billed", "cost", "duration", "retry_after", "detail"]),
@@ -54,7 +55,7 @@ def test_the_preferences_and_their_defaults() -> None:
         ("Plan", ["candidates", "excluded", "warnings", "acceptance", "last_resort"]),
         ("Candidate", ["lane", "size", "expected_cost", "expected_seconds", "success_rate"]),
         ("Exclusion", ["lane", "reason", "detail", "retry_after"]),
-        ("LaneHealth", ["lane", "state", "reason", "until", "success_rate", "p50", "in_flight", "limit", "mode"]),
+        ("LaneHealth", ["lane", "state", "reason", "until", "success_rate", "p50", "in_flight", "limit", "mode", "degraded"]),
     ],
 )  # fmt: skip
 def test_the_fields_of_what_comes_back(name: str, fields: list[str]) -> None:
@@ -87,6 +88,8 @@ def test_the_methods_that_both_classes_have(kind: type) -> None:
     assert inspect.signature(kind.from_config).parameters["source"].default is None  # type: ignore[attr-defined]
     assert parameters(kind.generate) == ["self", "prompt", "**fields"]  # type: ignore[attr-defined]
     assert parameters(kind.plan) == ["self", "prompt", "**fields"]  # type: ignore[attr-defined]
+    assert parameters(kind.generate_many)[:2] == ["self", "requests"]  # type: ignore[attr-defined]
+    assert inspect.signature(kind.generate_many).parameters["concurrency"].default is None  # type: ignore[attr-defined]
     assert parameters(kind.health) == ["self"]  # type: ignore[attr-defined]
     assert inspect.signature(kind.reload).parameters["source"].default is None  # type: ignore[attr-defined]
 
