@@ -13,10 +13,10 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from gateway.forking import survives
 from providers.errors import InvalidRequest
@@ -117,8 +117,33 @@ def loss(spend: float) -> Tally:
     return Tally(spend=spend, money_squared=spend * spend)
 
 
-def interval(tally: Tally, price: float) -> tuple[float, float]:
+class Spread(Protocol):
+    """An estimate: USD per accepted image, *cost* within *low* to *high*."""
+
+    @property
+    def cost(self) -> float: ...  # noqa: D102
+    @property
+    def low(self) -> float: ...  # noqa: D102
+    @property
+    def high(self) -> float: ...  # noqa: D102
+
+
+def is_certainly_less(one: Spread, other: Spread) -> bool:
+    """Whether an accepted image costs less with *one*, with as much confidence as the ends of the intervals have.
+
+    The interval of a difference is recovered from those of its parts: it reaches as far as the root of the sum of the
+    squares of the arms that point at one another (Zou and Donner, "Construction of confidence limits about effect
+    measures: a general approach", 2008).
+    """
+    if one.high == math.inf or other.cost == math.inf:
+        return one.high < other.low
+    return other.cost - one.cost > math.hypot(one.high - one.cost, other.cost - other.low)
+
+
+def interval(tally: Tally, price: float, z: float = CONFIDENCE_Z) -> tuple[float, float]:
     """The USD per accepted image between which the truth lies, for a lane at *price* USD per image.
+
+    *z* is standard errors to either side.
 
     The wider of two rules on each side: Wilson's score interval for the share accepted (1927), which is right for small
     numbers and shares near 0 and 1, and the standard error of a ratio of two sums by the delta method (Cochran, "Sampling
@@ -127,28 +152,59 @@ def interval(tally: Tally, price: float) -> tuple[float, float]:
     """
     if tally.images <= 0:
         return price, math.inf
-    least, most = _wilson(tally.share, tally.verdicts)
+    least, most = share_interval(tally, z)
     per_image = (tally.spend + tally.cleanup) / tally.images
-    error = CONFIDENCE_Z * _standard_error(tally)
+    if tally.accepted <= 0:  # there is no cost to have an error: the money per image has one
+        return max((per_image - z * _error_of_mean(tally)) / most, tally.spend / tally.images), math.inf
+    error = z * _standard_error(tally)
     low = min(per_image / most, tally.cost - error if error < math.inf else 0.0)
     high = max(per_image / least if least > 0 else math.inf, tally.cost + error)
     return max(low, tally.spend / tally.images), high
 
 
-def _wilson(share: float, count: float) -> tuple[float, float]:
-    z2 = CONFIDENCE_Z**2
+def share_interval(tally: Tally, z: float = CONFIDENCE_Z) -> tuple[float, float]:
+    """The shares, from 0 to 1, between which that of the images accepted lies in truth: Wilson's score interval."""
+    share, count, z2 = tally.share, tally.verdicts, z**2
+    if count <= 0:
+        return 0.0, 1.0
     middle = share + z2 / (2 * count)
-    spread = CONFIDENCE_Z * math.sqrt(max(0.0, share * (1 - share) / count + z2 / (4 * count * count)))
+    spread = z * math.sqrt(max(0.0, share * (1 - share) / count + z2 / (4 * count * count)))
     return max(0.0, (middle - spread) / (1 + z2 / count)), min(1.0, (middle + spread) / (1 + z2 / count))
 
 
 def _standard_error(tally: Tally) -> float:
     """Of the cost per accepted image; infinite where a single verdict is all there is."""
-    if tally.accepted <= 0 or tally.verdicts <= 1:
+    if tally.verdicts <= 1:
         return math.inf
     cost = tally.cost
     residuals = tally.money_squared - 2 * cost * tally.money_accepted + cost * cost * tally.accepted_squared
     return math.sqrt(max(0.0, residuals) * tally.verdicts / (tally.verdicts - 1)) / tally.accepted
+
+
+def _error_of_mean(tally: Tally) -> float:
+    """The standard error of the money per image; infinite where a single verdict is all there is."""
+    if tally.verdicts <= 1:
+        return math.inf
+    squares = tally.money_squared - (tally.spend + tally.cleanup) ** 2 / tally.verdicts
+    return math.sqrt(max(0.0, squares) * tally.verdicts / (tally.verdicts - 1)) / tally.images
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A verdict that was given elsewhere, such as in a trial, on the single image of a request.
+
+    *spend* is what the image cost, *lost* what failed attempts at it did or may have cost, *price* what it was listed at,
+    *cleanup* what it took to make it usable, all in USD.
+    """
+
+    request_id: str
+    lane: str
+    task: str | None
+    spend: Decimal
+    lost: Decimal
+    price: Decimal
+    accepted: bool
+    cleanup: Decimal
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -265,6 +321,20 @@ class Verdicts:
                 delivery.book, delivery.at = task, task.clock
             delivery.given = bool(accepted), cleanup
             task.add(delivery, 1)
+
+    def recall(self, judged: Iterable[Judged]) -> None:
+        """Take in verdicts that were given elsewhere, in order; those that are known already count once.
+
+        Raises:
+            InvalidRequest: a cost is not an amount.
+        """
+        for each in judged:
+            with self._lock:
+                known = each.request_id in self._deliveries
+            if not known:
+                lost = {each.lane: each.lost}
+                self.remember(each.request_id, each.lane, each.task, each.spend, 1, lost, each.price)
+            self.judge(each.request_id, each.accepted, each.cleanup)
 
     def of(self, task: str | None) -> Mapping[str, Tally]:
         """The tallies of *task* by lane, as they count now."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -30,6 +30,7 @@ from gateway.settings import (
     known_keys,
     switched_on,
 )
+from gateway.trial.journal import FILE as TRIAL_FILE
 from providers.errors import ConfigError
 from providers.presets import preset_for
 from providers.provider import ProviderSettings, known_kinds
@@ -39,6 +40,8 @@ from providers.sizes import Size
 
 CONFIG_VARIABLE: Final = "IMAGE_GATEWAY_CONFIG"
 DEFAULT_FILE: Final = "gateway.toml"
+
+KnownKeys = Callable[[tuple[str | int, ...]], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,20 @@ class FallbackPolicy:
     on_blocked: str
     retry_budget: Decimal = RETRY_BUDGET
     hedge: Decimal = HEDGE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachePolicy:
+    """What is kept of results, and where: ``[cache]``.
+
+    *enabled*: for requests that do not say. *store* is a folder or the address of an object store, None: beside the state's
+    own blobs. *max_age* is seconds.
+    """
+
+    enabled: bool = False
+    max_bytes: int = 5_000_000_000
+    max_age: float = 30 * 86_400.0
+    store: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +100,8 @@ class Config:
     *egress_country* is where calls leave from (ISO 3166-1 alpha-2, None: unknown). *deadlines* is seconds for a whole
     request by size. *models* are the canonical ids a request without a model may get, None for any. *record_prompts*:
     listeners, traces and the ledger are told the prompts. *blobs* is the folder for images that are kept, None: the state's
-    own. *state_named*: the configuration names the state; if not, the command line uses this user's own. *source* is the
-    path of the file, ``"environment"`` or ``"mapping"``.
+    own. *acceptance* are the folders of trials whose verdicts count. *state_named*: the configuration names the state; if
+    not, the command line uses this user's own. *source* is the path of the file, ``"environment"`` or ``"mapping"``.
     """
 
     egress_country: str | None
@@ -100,7 +117,9 @@ class Config:
     record_prompts: bool = False
     budgets: tuple[Budget, ...] = ()
     blobs: Path | None = None
+    acceptance: tuple[Path, ...] = ()
     state_named: bool = False
+    cache: CachePolicy = CachePolicy()
 
 
 def load(
@@ -143,19 +162,20 @@ def _checked(found: Document, kinds: tuple[str, ...]) -> Settings:
         return Settings.model_validate(found.data, context={"kinds": kinds})
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
-        complaints = Complaints(_complaint(each, found) for each in details)
+        complaints = Complaints(complaint(each, found) for each in details)
     # Told out here, so that the error does not carry pydantic's, which knows the values.
     complaints.told()
     raise AssertionError("a validation error has details")
 
 
-def _complaint(details: ErrorDetails, found: Document) -> str:
+def complaint(details: ErrorDetails, found: Document, known: KnownKeys = known_keys) -> str:
+    """What is wrong with one value of *found*, without showing it; *known* are the keys that the table at a path may have."""
     path = tuple(key for key in details["loc"] if key != "[key]")
     message = details["msg"].removeprefix("Value error, ").replace("Input should", "expected to")
     message = message.replace("expected to be", "expected").replace("String should", "expected a text to")
     if details["type"] == "extra_forbidden":
         key = str(path[-1])
-        nearest = difflib.get_close_matches(key.lower(), known_keys(path[:-1]), n=1, cutoff=0)
+        nearest = difflib.get_close_matches(key.lower(), known(path[:-1]), n=1, cutoff=0)
         message = f"unknown key; the nearest known key is {nearest[0]}"
         path = path if sanitise(key) == key else path[:-1]  # it looks like a secret
     elif details["type"] == "missing":
@@ -185,6 +205,7 @@ def _built(settings: Settings, found: Document, environ: Mapping[str, str]) -> C
         deadlines=MappingProxyType({**DEADLINES, **settings.gateway.deadline}),
         sort=settings.router.sort,
         models=_router_models(settings.router.models, lanes, found),
+        acceptance=_trials(settings.router.acceptance, found),
         fallback=FallbackPolicy(**settings.fallback.model_dump()),
         providers=MappingProxyType(entries),
         lanes=tuple(lanes),
@@ -194,7 +215,14 @@ def _built(settings: Settings, found: Document, environ: Mapping[str, str]) -> C
         budgets=budgets,
         blobs=found.folder / settings.gateway.blobs if settings.gateway.blobs else None,
         state_named="state" in settings.gateway.model_fields_set,
+        cache=_cache(settings, found),
     )
+
+
+def _cache(settings: Settings, found: Document) -> CachePolicy:
+    store = settings.cache.store
+    here = store if store is None or "://" in store else str(found.folder / Path(store).expanduser())
+    return CachePolicy(**{**settings.cache.model_dump(), "store": here})
 
 
 def _budgets(settings: Settings, found: Document) -> tuple[Budget, ...]:
@@ -222,7 +250,7 @@ def _tag(text: str | None) -> tuple[str, str] | None:
 def _entry(name: str, table: ProviderTable, found: Document, environ: Mapping[str, str]) -> ProviderEntry:
     keys = _keys(name, table, found, environ)
     told = table.model_dump(
-        include={"preset", "project", "location", "api_version", "download_hosts", "size_as", "extra_body"}
+        include={"preset", "project", "location", "api_version", "download_hosts", "size_as", "extra_body", "wire"}
     )
     told["task"] = table.task
     common = ProviderSettings(
@@ -277,6 +305,17 @@ def _router_models(names: tuple[str, ...] | None, lanes: list[Lane], found: Docu
     )
     complaints.told()
     return names and tuple(dict.fromkeys(filter(None, known)))
+
+
+def _trials(names: tuple[str, ...], found: Document) -> tuple[Path, ...]:
+    """The folders called *names*, each of which must hold a trial."""
+    complaints = Complaints(
+        f"{found.where('router', 'acceptance', index)}: expected the folder of a trial, with a {TRIAL_FILE} in it"
+        for index, name in enumerate(names)
+        if not (found.folder / name / TRIAL_FILE).is_file()
+    )
+    complaints.told()
+    return tuple(found.folder / name for name in names)
 
 
 def _warnings(settings: Settings, found: Document) -> Iterator[str]:

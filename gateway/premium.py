@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from gateway.acceptance import Tally, interval
+from gateway.acceptance import Tally, interval, is_certainly_less
 from gateway.lanes import Lane
 from gateway.plan import AcceptanceRow, Learning
 from gateway.ranking import Runner
@@ -143,21 +143,9 @@ def choose(estimates: Sequence[Estimate], incumbent: str | None, chance: float) 
 
 def _moved(standard: Estimate, premium: Estimate) -> Choice:
     """From standard to premium only where that is certain to be cheaper."""
-    if premium.measured and _is_certainly_less(premium, standard):
+    if premium.measured and is_certainly_less(premium, standard):
         return Choice(premium=True, why=f"premium: {_told(premium)} per accepted image, {_told(standard)} on standard")
     return Choice(premium=False, why=_why_standard(standard, premium))
-
-
-def _is_certainly_less(one: Estimate, other: Estimate) -> bool:
-    """Whether an accepted image costs less on *one*, with as much confidence as the ends of the intervals have.
-
-    The interval of a difference is recovered from those of its parts: it reaches as far as the root of the sum of the
-    squares of the arms that point at one another (Zou and Donner, "Construction of confidence limits about effect
-    measures: a general approach", 2008).
-    """
-    if one.high == math.inf or other.cost == math.inf:
-        return one.high < other.low
-    return other.cost - one.cost > math.hypot(one.high - one.cost, other.cost - other.low)
 
 
 def _stayed(standard: Estimate, premium: Estimate) -> Choice:

@@ -18,6 +18,7 @@ from gateway.lanes import LaneClass, Mode
 from gateway.values import (
     MAX_COUNT,
     BaseUrl,
+    Bytes,
     Count,
     Country,
     Day,
@@ -68,6 +69,7 @@ Step = Literal["switch", "downgrade"]
 Dialect = Literal["images", "images-json", "openrouter-images", "chat", "chat-flat", "new-api", "auto"]
 Auth = Literal["bearer", "x-goog-api-key", "api-key"]
 SizeAs = Literal["model-suffix", "prompt"]
+Wire = Literal["generate-content", "interactions"]
 Capability = Literal["system_instruction", "temperature", "top_p", "seed", "thinking", "grounding", "output_format"]
 
 OutputFormat = Literal["png", "jpeg", "webp"]
@@ -101,6 +103,8 @@ class RouterTable(Table):
     """What the best lane is."""
     models: Several[Name] | None = None
     """The models that a request without a model may get: ids or aliases."""
+    acceptance: Several[Words] = ()
+    """The folders of trials (image-gateway trial) whose verdicts quality auto begins with."""
 
 
 class FallbackTable(Table):
@@ -120,6 +124,19 @@ class FallbackTable(Table):
     """USD that may be spent on retries before successes have filled the budget up; 0: no retry that costs anything."""
     hedge: Share = HEDGE
     """The share of spend, 0 to 1, that may go to a second call beside a slow first one; 0: never."""
+
+
+class CacheTable(Table):
+    """The cache of results."""
+
+    enabled: bool = False
+    """Whether it is used for requests that do not say."""
+    max_bytes: Bytes = 5_000_000_000
+    """What it may take up: bytes, or a text such as "5GB" or "512MiB"."""
+    max_age: Seconds = 30 * 86_400.0
+    """Seconds for which a result is kept."""
+    store: Words | None = None
+    """Where its images are kept: a folder, or an object store such as s3://bucket/prefix."""
 
 
 class BudgetTable(Table):
@@ -239,6 +256,8 @@ class ProviderTable(Table):
     """Under which header the key goes."""
     dialect: Dialect | None = None
     """For kind openai: how it is asked."""
+    wire: Wire | None = None
+    """For kind google: which of Google's APIs is spoken; generate-content unless stated."""
     preset: PresetName | None = None
     """A row of what is known about relays; fills in kind, address, dialect and names."""
     size_as: SizeAs | None = None
@@ -297,6 +316,8 @@ class ProviderTable(Table):
     def _reachable(self) -> ProviderTable:
         if self.kind == "vertex" and not self.api_key and not (self.project and self.location):
             raise ValueError('kind "vertex" expects project and location, or api_key (express mode)')
+        if self.wire == "interactions" and self.kind != "google":
+            raise ValueError('wire "interactions" is offered for kind "google" alone: leave it out, or use that kind')
         if self.kind in ("google", "openai") and not self.api_key and not self.base_url:
             raise ValueError('expected api_key: "env:NAME" or "file:PATH"')
         if self.preset and not self.base_url and presets()[self.preset].kind == "openai":
@@ -332,6 +353,7 @@ class Settings(Table):
     gateway: GatewayTable = Field(default_factory=GatewayTable)
     router: RouterTable = Field(default_factory=RouterTable)
     fallback: FallbackTable = Field(default_factory=FallbackTable)
+    cache: CacheTable = Field(default_factory=CacheTable)
     budgets: Annotated[tuple[BudgetTable, ...], Field(strict=False)] = ()
     """What may be spent, all told."""
     providers: Mapping[ProviderName, ProviderTable] = Field(
@@ -369,6 +391,7 @@ _TABLES: Final[Mapping[tuple[str, ...], type[BaseModel]]] = {
     ("router",): RouterTable,
     ("fallback",): FallbackTable,
     ("budgets", "*"): BudgetTable,
+    ("cache",): CacheTable,
     ("providers", "*"): ProviderTable,
     ("providers", "*", "quota"): QuotaTable,
     ("providers", "*", "task"): TaskRow,

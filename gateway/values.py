@@ -28,6 +28,9 @@ MAX_USD: Final = Decimal(1_000_000)
 MAX_COUNT: Final = 1_000_000
 """Calls, images, requests per day: above it, a limit is none."""
 
+_UNITS: Final = ("", "K", "M", "G", "T")
+_SIZE_IN_BYTES: Final = re.compile(r"(?P<number>\d{1,15}(\.\d{1,3})?) ?(?P<unit>[kKMGT]?)(?P<binary>i?)B")
+
 _Item = TypeVar("_Item")
 
 _SIZES_IN_ANY_CASE: Final = (*SIZES, *(size.lower() for size in SIZES if size.lower() != size))
@@ -111,6 +114,17 @@ def _by_size(table: object) -> object:
 def one_or_more(value: object) -> object:
     """A text by itself as a tuple of one."""
     return (value,) if isinstance(value, str) else value
+
+
+def _bytes(value: object) -> int:
+    """A number of bytes, or a text such as "5GB" or "512 MiB"."""
+    found = _SIZE_IN_BYTES.fullmatch(value) if isinstance(value, str) else None
+    if found:
+        base, power = 1024 if found["binary"] else 1000, _UNITS.index(found["unit"].upper())
+        value = int(Decimal(found["number"]) * base**power)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError('expected bytes: an integer above 0, or a text such as "5GB" or "512MiB"')
+    return value
 
 
 def _address(text: str, *schemes: str) -> SplitResult | None:
@@ -197,6 +211,7 @@ def _texts(schema: Mapping[str, Any]) -> WithJsonSchema:
 
 
 _PRICE: Final = {"type": "number", "exclusiveMinimum": 0, "maximum": int(MAX_PRICE)}
+_BYTES: Final = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[0-9.]+ ?[kKMGT]?i?B$"}]}
 _SECONDS: Final = {"type": "number", "exclusiveMinimum": 0}
 
 Price = Annotated[Decimal, BeforeValidator(_above_0), Field(le=MAX_PRICE), WithJsonSchema(_PRICE)]
@@ -214,6 +229,11 @@ Seconds = Annotated[
     BeforeValidator(lambda value: float(_above_0(value))),
     Field(gt=0, allow_inf_nan=False),
     WithJsonSchema(_SECONDS),
+]
+Bytes = Annotated[
+    int,
+    BeforeValidator(_bytes),
+    WithJsonSchema(_BYTES),
 ]
 Day = Annotated[date, PlainValidator(_day), _texts({"format": "date"})]
 Country = Annotated[str, AfterValidator(_country), _texts({"pattern": "^[A-Za-z]{2}$"})]

@@ -58,7 +58,7 @@ def test_a_wheel_holds_both_packages_with_their_data_and_types(tmp_path: Path) -
     names = set(zipfile.ZipFile(wheel).namelist())
     data = {
         "gateway/py.typed", "providers/py.typed", "gateway/catalogue.toml", "gateway/gateway.schema.json",
-        "providers/presets.toml",
+        "providers/presets.toml", "gateway/trial/page/trial.html", "gateway/trial/page/trial.js",
     }  # fmt: skip
     assert data <= names
     assert {
