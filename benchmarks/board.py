@@ -82,7 +82,7 @@ class Board:
                 written = True
         if facts.opening is not None:
             row.opening, seconds = facts.opening, facts.opening.seconds
-            row.until = None if seconds is None else max(now + seconds, row.until or 0.0)
+            row.until = None if seconds is None else now + seconds
         return written
 
     def _counted(self, row: _Row, news: News, now: float) -> Counted:
