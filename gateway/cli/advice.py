@@ -61,7 +61,7 @@ def _by_kind(error: GatewayError) -> Iterator[str]:
     elif isinstance(error, ContentBlocked):
         yield FOR_OUTCOME["blocked"]
     elif isinstance(error, InvalidRequest) and not error.attempts:
-        yield "`image-gateway generate --help` shows the options."
+        yield "The command's `--help` shows the options."
 
 
 def _by_outcomes(error: GatewayError) -> Iterator[str]:

@@ -38,8 +38,7 @@ def opened(common: Common) -> Iterator[AsyncGateway]:
     Raises:
         ConfigError: the configuration cannot be used, or there is none.
     """
-    if common.verbose:
-        logs.configure(verbose=True)
+    logs.configure(common.verbose)
     gateway = AsyncGateway(_lasting(config.load(common.config)))
     try:
         yield gateway
@@ -54,8 +53,7 @@ def opened_in_thread(common: Common) -> Iterator[Gateway]:
     Raises:
         ConfigError: the configuration cannot be used, or there is none.
     """
-    if common.verbose:
-        logs.configure(verbose=True)
+    logs.configure(common.verbose)
     with Gateway(_lasting(config.load(common.config))) as gateway:
         for warning in gateway.config.warnings:
             warn(warning)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import sys
 
+from gateway.events import LOGGER_NAME
+
 
 def configure(verbose: bool) -> None:
-    """Send log entries to stderr: all if *verbose*, otherwise errors."""
+    """Send log entries to stderr if *verbose*, otherwise nowhere: commands say themselves what there is to say."""
     import logging
 
+    if not verbose:
+        logging.getLogger(LOGGER_NAME).addHandler(logging.NullHandler())  # else Python prints warnings of its own accord
+        return
     import structlog
 
     structlog.configure(
@@ -17,7 +22,7 @@ def configure(verbose: bool) -> None:
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO if verbose else logging.ERROR),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
