@@ -58,7 +58,7 @@ class Archive:
 
     def _result(self, result: ImageResult) -> dict[str, Any]:
         return {
-            **{name: getattr(result, name) for name in _PLAIN},
+            **{name: getattr(result, name) for name in (*_PLAIN, "cached")},
             "cost": _cost(result.cost),
             "total_cost": _cost(result.total_cost),
             "attempts": [_attempt(each) for each in result.attempts],
@@ -93,6 +93,7 @@ class Archive:
         )
         return ImageResult(
             **{name: document[name] for name in _PLAIN},
+            cached=document.get("cached", False),
             cost=_to_cost(document["cost"]),
             total_cost=_to_cost(document["total_cost"]),
             attempts=_to_attempts(document["attempts"]),

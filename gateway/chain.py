@@ -221,7 +221,8 @@ class Walk:
         entry = Entry(lane=step.lane, size=step.size, images=images, lease=self._limits.lease(step))
         door = None
         try:
-            door = monitor.admitted_as_last(entry) if self.order.last_resort else await monitor.admitted(entry, waiting)
+            admitted = monitor.admitted_as_last(entry) if self.order.last_resort else monitor.admitted(entry, waiting)
+            door = await admitted
         finally:  # cancelled while waiting, too
             if door is None:
                 monitor.give_back(dues)
@@ -251,7 +252,10 @@ class Walk:
             self._limits.end(call)
             call.ended.set()
         if not self.missing and self._under_way:
-            self._group.cancel_scope.cancel()
+            await self._give_up_the_rest()
+
+    async def _give_up_the_rest(self) -> None:
+        self._group.cancel_scope.cancel()
 
     async def _ended_in_time(self, call: Call, number: int) -> bool:
         """Wait for the call; whether it ended before it was time for another lane to begin.

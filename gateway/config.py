@@ -18,19 +18,9 @@ from gateway import catalogue, document, secrets
 from gateway.budgets import Budget
 from gateway.complaints import Complaints
 from gateway.document import Document
+from gateway.general_settings import DEADLINES, HEDGE, RETRY_BUDGET, Sort, Step
 from gateway.lanes import Lane
-from gateway.settings import (
-    DEADLINES,
-    HEDGE,
-    RETRY_BUDGET,
-    ProviderTable,
-    Settings,
-    Sort,
-    Step,
-    known_keys,
-    switched_on,
-)
-from gateway.trial.journal import FILE as TRIAL_FILE
+from gateway.settings import ProviderTable, Settings, known_keys, switched_on
 from providers.errors import ConfigError
 from providers.presets import preset_for
 from providers.provider import ProviderSettings, known_kinds
@@ -309,6 +299,10 @@ def _router_models(names: tuple[str, ...] | None, lanes: list[Lane], found: Docu
 
 def _trials(names: tuple[str, ...], found: Document) -> tuple[Path, ...]:
     """The folders called *names*, each of which must hold a trial."""
+    if not names:
+        return ()
+    from gateway.trial.journal import FILE as TRIAL_FILE  # loaded where there are any
+
     complaints = Complaints(
         f"{found.where('router', 'acceptance', index)}: expected the folder of a trial, with a {TRIAL_FILE} in it"
         for index, name in enumerate(names)

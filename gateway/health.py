@@ -100,7 +100,8 @@ class LaneState:
     *successes*, *failures* and *billed_failures* are decayed counts as of *updated*. *durations* are seconds of the last
     successful calls by size, *typical* their medians, once there are enough, *delivered* when the last one ended.
     *slowness* is a moving average of durations over the typical one, as of *slowed*. *cooldowns* are by the outcome that
-    caused them, *answers* by size, *calls* those under way by number.
+    caused them, *answers* by size, *calls* those under way by number. *reached* is when a call last got as far as the
+    upstream, whatever came of it.
     """
 
     successes: float = 0.0
@@ -118,6 +119,10 @@ class LaneState:
     limit: Limit = UNKNOWN
     calls: Mapping[int, Call] = field(default_factory=dict)
     last_call: float = -math.inf
+    reached: float = -math.inf
+
+
+FRESH: Final = LaneState()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +132,8 @@ class LaneHealth:
     *state* is ``latched`` when only a new key, a paid bill or a new configuration can help, and ``disabled`` when it is
     switched off. *until* is seconds from now until it may be tried again, None if it may be. *p50* is seconds. *limit*
     is how many calls may be in flight at once. *mode* is what the operator set: ``normal``, ``forced-open``,
-    ``disabled``, or ``shadow`` (health is computed and shown, and never acted upon).
+    ``disabled``, or ``shadow`` (health is computed and shown, and never acted upon). *degraded* says why this process judges
+    by itself although it shares its health with others (the same for all lanes), ``""`` if it need not.
     """
 
     lane: str
@@ -139,6 +145,7 @@ class LaneHealth:
     in_flight: int = 0
     limit: int | None = None
     mode: str = "normal"
+    degraded: str = ""
 
 
 class Standing(NamedTuple):
@@ -152,8 +159,17 @@ class Standing(NamedTuple):
 def next_state(state: LaneState, event: Started | Event, now: float) -> LaneState:
     """The state after *event* at *now*."""
     if isinstance(event, Started):
-        return _after_start(_noticed(state, now, event.luck), event, now)
-    return _after_end(_noticed(state, now, event.luck), event, now)
+        return _after_start(noticed(state, now, event.luck), event, now)
+    return _after_end(noticed(state, now, event.luck), event, now)
+
+
+def noticed(state: LaneState, now: float, luck: float = 0.5) -> LaneState:
+    """The state at *now*, with the breaker opened if too many calls have become overdue."""
+    if not state.calls or state.breaker.opened is not None:
+        return state
+    calls = (Underway(call.began, call.overdue) for call in state.calls.values())
+    after = breaker.noticed(state.breaker, calls, now, luck)
+    return state if after is state.breaker else replace(state, breaker=after)
 
 
 def standing(state: LaneState, lane: Lane, now: float) -> Standing:
@@ -167,7 +183,7 @@ def standing(state: LaneState, lane: Lane, now: float) -> Standing:
         name: State = "latched" if longest[1].latched else "open"
         wait = longest[1].until - now
         return Standing(name, longest[0], wait if wait < math.inf else None)
-    opened = _noticed(state, now, 0.5).breaker
+    opened = noticed(state, now).breaker
     status = breaker.status(opened, now)
     reason = "" if status == "closed" else "failures" if opened.probe is None else "a probe is under way"
     return Standing(status, reason, breaker.wait(opened, now))
@@ -178,7 +194,7 @@ def shut(state: LaneState, now: float) -> float | None:
     if not (state.cooldowns or state.calls) and state.breaker.opened is None:
         return None
     until = max((cooldown.until for cooldown in state.cooldowns.values()), default=-math.inf)
-    waits = (until - now if until > now else None, breaker.wait(_noticed(state, now, 0.5).breaker, now))
+    waits = (until - now if until > now else None, breaker.wait(noticed(state, now).breaker, now))
     return max((wait for wait in waits if wait is not None), default=None)
 
 
@@ -194,7 +210,7 @@ def is_resting(state: LaneState, now: float) -> bool:
 
 def is_probing(state: LaneState, now: float) -> bool:
     """Whether the next call would be the breaker's probe."""
-    return breaker.status(_noticed(state, now, 0.5).breaker, now) == "half_open"
+    return breaker.status(noticed(state, now).breaker, now) == "half_open"
 
 
 def is_proven(state: LaneState, now: float) -> bool:
@@ -213,18 +229,13 @@ def absolved(state: LaneState) -> LaneState:
     return replace(state, cooldowns={cause: each for cause, each in state.cooldowns.items() if cause != "auth"})
 
 
-def heard_of(state: LaneState, other: LaneState, outcome: OutcomeName) -> LaneState:
-    """The state of a lane that would meet the same *outcome* as the *other* did: it rests as long."""
-    return replace(state, cooldowns={**state.cooldowns, outcome: other.cooldowns[outcome]})
-
-
 def has_room(state: LaneState, now: float) -> bool:
     """Whether the lane takes one more call beside those under way.
 
     A probe needs no room, and calls from before the breaker closed take none: a lane that swallowed calls would stay full
     of them long after it has recovered.
     """
-    current = _noticed(state, now, 0.5).breaker
+    current = noticed(state, now).breaker
     if current.opened is not None:
         return breaker.wait(current, now) is None
     calls = sum(call.began >= current.reset for call in state.calls.values())
@@ -273,20 +284,15 @@ def patience(state: LaneState, lane: Lane, size: Size) -> float:
     return max(breaker.OVERDUE, 2 * tail_seconds(state, lane, size))
 
 
-def snapshot(state: LaneState, lane: Lane, now: float, limit: int | None = None) -> LaneHealth:
+def snapshot(state: LaneState, lane: Lane, now: float, limit: int | None = None, degraded: str = "") -> LaneHealth:
     """What :meth:`gateway.Gateway.health` shows of a lane. *limit* is the configured number of calls at once."""
     name, reason, until = standing(state, lane, now)
+    most = concurrency(state) if limit is None else min(concurrency(state), limit)
     return LaneHealth(
-        lane=lane.name,
-        state=name,
-        reason=reason,
-        until=until,
-        success_rate=success_rate(state, now),
-        p50=typical_seconds(state, lane, lane.sizes[-1]),
-        in_flight=len(state.calls),
-        limit=concurrency(state) if limit is None else min(concurrency(state), limit),
-        mode=lane.mode,
-    )
+        lane=lane.name, state=name, reason=reason, until=until, success_rate=success_rate(state, now),
+        p50=typical_seconds(state, lane, lane.sizes[-1]), in_flight=len(state.calls), limit=most, mode=lane.mode,
+        degraded=degraded,
+    )  # fmt: skip
 
 
 def _after_start(state: LaneState, event: Started, now: float) -> LaneState:
@@ -347,11 +353,8 @@ def _rested(state: LaneState, event: Event, now: float) -> LaneState:
         outcome=event.outcome, hint=event.retry_after, reset=event.reset, lasting=event.lasting, luck=event.luck
     )
     rest = cooldowns.rest(state.cooldowns.get(event.outcome), cause, now)
-    return replace(
-        state,
-        cooldowns={**state.cooldowns, event.outcome: rest},
-        breaker=breaker.freed(state.breaker, event.call),
-    )
+    resting = {**state.cooldowns, event.outcome: rest}
+    return replace(state, cooldowns=resting, breaker=breaker.freed(state.breaker, event.call))
 
 
 def _limited(state: LaneState, event: Event, start: float, in_use: bool, now: float) -> LaneState:
@@ -368,6 +371,7 @@ def _scored(state: LaneState, event: Event, now: float) -> LaneState:
         failures=state.failures * share + (not good),
         billed_failures=state.billed_failures * share + (not good and event.billed != "no"),
         updated=now,
+        reached=state.reached if event.outcome == "transport" and event.billed == "no" else now,
     )
     return _timed(scored, event, now) if good else scored
 
@@ -387,15 +391,6 @@ def _timed(state: LaneState, event: Event, now: float) -> LaneState:
         slowness=left + step * (event.duration / usual - left) if usual else left,
         slowed=now,
     )
-
-
-def _noticed(state: LaneState, now: float, luck: float) -> LaneState:
-    """The state at *now*, with the breaker opened if too many calls have become overdue."""
-    if not state.calls or state.breaker.opened is not None:
-        return state
-    calls = (Underway(call.began, call.overdue) for call in state.calls.values())
-    after = breaker.noticed(state.breaker, calls, now, luck)
-    return state if after is state.breaker else replace(state, breaker=after)
 
 
 def _weight_left(state: LaneState, now: float) -> float:

@@ -15,6 +15,7 @@ from typing import Final
 import anyio.to_thread
 
 from gateway.archive import Archive, Lost
+from gateway.broom import Broom
 from gateway.clock import Clock
 from gateway.result import ImageResult, Judge
 from gateway.state.claims import Claim, Held, Mismatch, New, Saved
@@ -58,12 +59,16 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Idempotency:
-    """Sees to it that what is done under a key is done once. *judge* takes verdicts on results returned again."""
+    """Sees to it that what is done under a key is done once. *judge* takes verdicts on results returned again.
+
+    *broom* sweeps up what was kept long ago.
+    """
 
     claims: ClaimStore
     archive: Archive
     clock: Clock
     judge: Judge | None = None
+    broom: Broom | None = None
 
     async def once(
         self, wish: Wish, draw: Callable[[], Awaitable[ImageResult]], billed: Callable[[], Iterable[Billed]]
@@ -147,6 +152,8 @@ class Idempotency:
         except BaseException:  # cancelled: nobody has the result
             self.claims.doubt(key, owner)
             raise
+        if self.broom is not None and self.broom.is_due():
+            self.broom.sweep()
         return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
@@ -11,6 +12,9 @@ from gateway.result import Attempt, Cost, CostBasis
 from providers.outcome import Outcome, Usage
 from providers.sizes import Size
 
+BATCH_SHARE: Final = Decimal("0.5")
+"""What a token costs in a batch, of its usual price: Google's and OpenAI's price lists, checked 2026-05-30."""
+
 _MILLION: Final = Decimal(1_000_000)
 _CENT_MILLIONTH: Final = Decimal("0.000001")
 
@@ -18,6 +22,16 @@ _CENT_MILLIONTH: Final = Decimal("0.000001")
 def price(lane: Lane, size: Size) -> Decimal:
     """The list price of one image in USD."""
     return lane.prices[size]
+
+
+def in_batches(lane: Lane) -> Lane:
+    """*lane* as it serves the lines of a batch: at its batch prices, and at the sizes that have one."""
+    return replace(
+        lane,
+        prices=lane.batch_prices,
+        sizes=tuple(size for size in lane.sizes if size in lane.batch_prices),
+        token_prices={kind: price * BATCH_SHARE for kind, price in lane.token_prices.items()},
+    )
 
 
 def markup(success_rate: float, billed_share: float) -> Decimal:

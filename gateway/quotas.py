@@ -30,12 +30,17 @@ class Usage:
     """What was taken from a lane's quota.
 
     *taken* has, soonest first, when tokens come back (monotonic seconds), and how many requests and images they stand
-    for. *calls_today* counts until *day_ends* (monotonic seconds).
+    for. *calls_today* counts until *day_ends* (monotonic seconds). So many *workers* share the quota without knowing what
+    the others take: each may take its part.
     """
 
     taken: tuple[tuple[float, int, int], ...] = ()
     calls_today: int = 0
     day_ends: float = 0.0
+    workers: int = 1
+
+
+UNUSED: Final = Usage()
 
 
 def take(usage: Usage, lane: Lane, images: int, now: float, midnight: float | None = None) -> Usage:
@@ -56,13 +61,37 @@ def room(usage: Usage, lane: Lane, images: int, now: float) -> float | None:
         return None
     out = _out(usage, now)
     waits = [
-        _wait([(back, calls) for back, calls, _ in out], lane.quota.get("rpm"), 1, now),
-        _wait([(back, count) for back, _, count in out], lane.quota.get("ipm"), images, now),
+        _wait([(back, calls) for back, calls, _ in out], _part(lane, "rpm", usage), 1, now),
+        _wait([(back, count) for back, _, count in out], _part(lane, "ipm", usage), images, now),
     ]
-    if "rpd" in lane.quota and usage.day_ends > now and usage.calls_today >= _usable(lane.quota["rpd"]):
+    daily = _part(lane, "rpd", usage)
+    if daily is not None and usage.day_ends > now and usage.calls_today >= daily:
         waits.append(usage.day_ends - now)
     longest = max(waits)
     return longest if longest > 0 else None
+
+
+def together(one: Usage, other: Usage, now: float) -> Usage:
+    """The usage of two who share a quota and know of each other."""
+    if not other.taken and not other.calls_today:
+        return one
+    live = [each for each in (one, other) if each.day_ends > now]
+    return Usage(
+        taken=tuple(sorted(_out(one, now) + _out(other, now))),
+        calls_today=sum(each.calls_today for each in live),
+        day_ends=max((each.day_ends for each in live), default=0.0),
+    )
+
+
+def taken(usage: Usage, now: float) -> tuple[int, int]:
+    """How many calls and images are out of the minute's buckets."""
+    out = _out(usage, now)
+    return sum(calls for _, calls, _ in out), sum(images for _, _, images in out)
+
+
+def day_of(moment: datetime) -> str:
+    """The day of daily quotas that *moment* (with its time zone) is on, as an ISO date."""
+    return moment.astimezone(ZoneInfo(RESET_ZONE)).date().isoformat()
 
 
 def until_midnight(moment: datetime) -> float:
@@ -72,8 +101,10 @@ def until_midnight(moment: datetime) -> float:
     return (midnight.astimezone(UTC) - moment.astimezone(UTC)).total_seconds()
 
 
-def _usable(limit: int) -> int:
-    return max(1, limit * SHARE // 100)
+def _part(lane: Lane, name: str, usage: Usage) -> int | None:
+    """How much of the limit of that *name* may be used here, None if there is none."""
+    limit = lane.quota.get(name)
+    return None if limit is None else max(1, limit * SHARE // 100 // usage.workers)
 
 
 def _out(usage: Usage, now: float) -> tuple[tuple[float, int, int], ...]:
@@ -83,16 +114,15 @@ def _out(usage: Usage, now: float) -> tuple[tuple[float, int, int], ...]:
 
 def _with(out: tuple[tuple[float, int, int], ...], images: int, now: float) -> tuple[tuple[float, int, int], ...]:
     back = math.ceil((now + MINUTE) / STEP) * STEP
-    if out and out[-1][0] == back:
-        return (*out[:-1], (back, out[-1][1] + 1, out[-1][2] + images))
-    return (*out, (back, 1, images))
+    before = next((entry for entry in out if entry[0] == back), (back, 0, 0))
+    return tuple(sorted((*(each for each in out if each is not before), (back, before[1] + 1, before[2] + images))))
 
 
-def _wait(out: list[tuple[float, int]], limit: int | None, wanted: int, now: float) -> float:
+def _wait(out: list[tuple[float, int]], usable: int | None, wanted: int, now: float) -> float:
     """Seconds until *wanted* tokens, or as many as there are at all, are in a bucket of which some are *out*."""
-    if limit is None:
+    if usable is None:
         return 0.0
-    missing = sum(count for _, count in out) + min(wanted, _usable(limit)) - _usable(limit)
+    missing = sum(count for _, count in out) + min(wanted, usable) - usable
     if missing <= 0:
         return 0.0
     returned = accumulate(count for _, count in out)

@@ -50,7 +50,8 @@ class ImageResult:
 
     *size* is the tier the pixels cover; *downgraded* is true when that is less than *requested_size*. *cost* is the
     price of the images delivered, *total_cost* adds every attempt that was or may have been billed. *elapsed* is
-    seconds for the whole request. *parts* is the model's answer in order, with its thought signatures.
+    seconds for the whole request. *parts* is the model's answer in order, with its thought signatures. *cached*: another
+    request has paid for it.
     """
 
     images: tuple[GeneratedImage, ...]
@@ -68,6 +69,7 @@ class ImageResult:
     request_id: str
     elapsed: float
     parts: tuple[Part, ...] = field(default=(), repr=False)
+    cached: bool = False
     _judge: Judge | None = field(default=None, repr=False, compare=False)
 
     def accept(self) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
+from gateway.broom import Broom
+from gateway.cache import Cache, cache_blobs
 from gateway.clock import Clock
 from gateway.config import Config
 from gateway.credentials import Credentials
@@ -14,7 +16,11 @@ from gateway.events import warn
 from gateway.lanes import Lane
 from gateway.ledger import Ledger
 from gateway.monitor import Monitor
+from gateway.request import ImageRequest
+from gateway.sharing import identity
 from gateway.state import State, open_state
+from gateway.state.stores import BLOBS_KEPT
+from providers.errors import InvalidRequest
 from providers.provider import ProviderFactory
 
 
@@ -31,6 +37,8 @@ class Setup:
     credentials: Mapping[str, Credentials]
     state: State
     ledger: Ledger
+    cache: Cache
+    broom: Broom
     loops: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = field(default_factory=WeakKeyDictionary)
 
     @classmethod
@@ -50,7 +58,26 @@ class Setup:
         same = before is not None and (before.config.state, before.config.blobs) == (loaded.state, loaded.blobs)
         state = before.state if before is not None and same else open_state(loaded.state, clock, loaded.blobs)
         ledger = Ledger(state.ledger, clock, loaded.budgets)
-        return cls(loaded, {lane.name: lane for lane in loaded.lanes}, credentials, state, ledger)
+        kept = before.cache.blobs if before and same and before.config.cache.store == loaded.cache.store else None
+        cache = Cache(state.cache, kept or cache_blobs(loaded.cache, state.blobs), loaded.cache, clock)
+        broom = Broom(state.blobs, BLOBS_KEPT, clock)
+        return cls(loaded, {lane.name: lane for lane in loaded.lanes}, credentials, state, ledger, cache, broom)
+
+    def seconds(self, request: ImageRequest) -> float:
+        """How long the whole request may take."""
+        return float(request.deadline) if request.deadline is not None else self.config.deadlines[request.size]
+
+    def check(self, request: ImageRequest) -> None:
+        """Look whether the providers that *request* names are there.
+
+        Raises:
+            InvalidRequest: one is not configured.
+        """
+        wishes = request.providers
+        unknown = [name for name in (*wishes.only, *wishes.ignore, *wishes.order) if name not in self.config.providers]
+        if unknown:
+            known = ", ".join(sorted(self.config.providers))
+            raise InvalidRequest(f"providers: {unknown[0]!r} is not configured; configured are: {known}")
 
     def count(self, change: int) -> None:
         """Note that a request began or ended on the running event loop."""
@@ -61,6 +88,11 @@ class Setup:
         """Have *monitor* look after these lanes."""
         at_once = {name: entry.max_concurrency for name, entry in self.config.providers.items()}
         monitor.watch(self.lanes, at_once, self.config.fallback.retry_budget)
+        entries = self.config.providers
+        keys = {
+            name: identity(lane, entries[lane.provider].settings) for name, lane in self.lanes.items() if lane.enabled
+        }
+        monitor.share(self.state.health, keys if self.state.health.shares else {})
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""

@@ -8,19 +8,15 @@ from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import ExitStack
 from decimal import Decimal
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from gateway import config, feeding
-from gateway.batch.faces import SyncBatch
-from gateway.bulk import Asked, Bulk, Ended, Terms
-from gateway.chat import Chat
+from gateway import config
 from gateway.client import AsyncGateway, Source, as_request
 from gateway.clock import Clock
 from gateway.config import Config
 from gateway.events import Listener
-from gateway.feeding import Feed
 from gateway.forking import survives
 from gateway.health import LaneHealth
 from gateway.monitor import Chance
@@ -28,6 +24,11 @@ from gateway.plan import Plan
 from gateway.request import ImageRequest
 from gateway.result import ImageResult
 from providers.provider import ProviderFactory, load_provider
+
+if TYPE_CHECKING:  # rooms that are loaded when somebody enters them
+    from gateway.batch.faces import SyncBatch
+    from gateway.bulk import Asked, Ended
+    from gateway.chat import Chat
 
 T = TypeVar("T")
 
@@ -83,13 +84,18 @@ class Gateway:
         run: str | None = None,
     ) -> Generator[Ended, None, None]:
         """See :meth:`AsyncGateway.generate_many`; *requests* are read in the thread that takes the results."""
+        from gateway import feeding
+        from gateway.bulk import Bulk, Terms
+
         terms = Terms(concurrency=concurrency, budget=budget, run=run)
         bulk = Bulk(self._gateway, terms, self._gateway._clock)
-        return feeding.results_in_thread(bulk, Feed(requests), self._call)
+        return feeding.results_in_thread(bulk, feeding.Feed(requests), self._call)
 
     @property
     def batch(self) -> SyncBatch:
         """See :attr:`AsyncGateway.batch`."""
+        from gateway.batch.faces import SyncBatch
+
         return SyncBatch(self._gateway.batch, self._call)
 
     def feedback(self, request_id: str, accepted: bool, cleanup_cost: Decimal | float = 0) -> None:
@@ -98,10 +104,14 @@ class Gateway:
 
     def chat(self, **fields: Any) -> Chat:
         """See :meth:`AsyncGateway.chat`."""
+        from gateway.chat import Chat
+
         return Chat(self._gateway.chat(**fields), self._call)
 
     def load_chat(self, path: str | os.PathLike[str]) -> Chat:
         """See :meth:`AsyncGateway.load_chat`."""
+        from gateway.chat import Chat
+
         return Chat(self._gateway.load_chat(path), self._call)
 
     def plan(self, prompt: str | ImageRequest, **fields: Any) -> Plan:
@@ -121,7 +131,7 @@ class Gateway:
         self._gateway.reload(source)
         with self._lock:
             if self._running is not None:
-                self._running.call(self._gateway._setups.close_replaced)
+                self._running.call(self._gateway._dispatcher.setups.close_replaced)
 
     def drain(self) -> None:
         """See :meth:`AsyncGateway.drain`."""

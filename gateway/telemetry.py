@@ -315,6 +315,7 @@ def _delivered(event: RequestEnded) -> Attributes:
             "image_gateway.size": event.size,
             "image_gateway.downgraded": event.downgraded,
             "image_gateway.images": event.images,
+            "image_gateway.cached": event.cached,
             "image_gateway.attempts": event.attempts,
             "image_gateway.cost.usd": float(event.usd) if event.usd is not None else None,
             "image_gateway.cost.total_usd": float(event.total_usd),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import anyio
+
 from gateway.cli import json_output, tables, watching
 from gateway.cli.consoles import stdout
 from gateway.cli.exits import reporting
@@ -23,6 +25,7 @@ def run(common: Common, watch: float | None) -> None:
 
 
 def _show(gateway: AsyncGateway, common: Common, write: Callable[[Mapping[str, Any]], None]) -> None:
+    anyio.run(gateway.hear)
     lanes = gateway.health()
     if common.as_json:
         write({"lanes": lanes})

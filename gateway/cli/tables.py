@@ -142,7 +142,9 @@ def health(lanes: Sequence[LaneHealth]) -> RenderableType:
         if remark := ", ".join(_remarks(lane)):
             remarks.add_row(Text(visible(lane.lane)), Text(visible(remark), style="yellow"))
     keep_whole(made, "lane", MAX_NAME_BESIDE_HEALTH)
-    return Group(made, Text(), remarks) if remarks.rows else made
+    told = [Text(visible(each), style="yellow") for each in dict.fromkeys(lane.degraded for lane in lanes) if each]
+    below: list[RenderableType] = [*([remarks] if remarks.rows else []), *told]
+    return Group(made, Text(), *below) if below else made
 
 
 def _remarks(lane: LaneHealth) -> Iterator[str]:

@@ -6,13 +6,14 @@ shares it: one process, one machine, a fleet. :mod:`gateway.state.stores` says w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from gateway.blobs import Blobs, FolderBlobs, MemoryBlobs
 from gateway.clock import Clock
-from gateway.state.stores import ClaimStore, Engine, LedgerStore
+from gateway.state.alone import Alone
+from gateway.state.stores import CacheStore, ClaimStore, Engine, HealthStore, JobStore, LedgerStore
 from providers.errors import ConfigError
 
 __all__ = ["State", "default_folder", "default_url", "open_state"]
@@ -29,6 +30,9 @@ class State:
     ledger: LedgerStore
     claims: ClaimStore
     blobs: Blobs
+    jobs: JobStore
+    cache: CacheStore
+    health: HealthStore = field(default_factory=Alone)
 
 
 def open_state(url: str = "memory", clock: Clock | None = None, blobs: Path | None = None) -> State:
@@ -63,19 +67,24 @@ def default_url() -> str:
 
 def _in_memory(clock: Clock, blobs: Path | None) -> State:
     from gateway.state.memory import MemoryClaims, MemoryEngine, MemoryLedger
+    from gateway.state.memory_cache import MemoryCache
+    from gateway.state.memory_jobs import MemoryJobs
 
     kept = FolderBlobs(blobs) if blobs else MemoryBlobs()
-    return State(MemoryEngine(), MemoryLedger(), MemoryClaims(clock), kept)
+    return State(MemoryEngine(), MemoryLedger(), MemoryClaims(clock), kept, MemoryJobs(), MemoryCache(clock))
 
 
 def _in_sqlite(path: Path, clock: Clock, blobs: Path | None) -> State:
     from gateway.state.sqlite import Database
+    from gateway.state.sqlite_cache import SqliteCache
     from gateway.state.sqlite_claims import SqliteClaims
+    from gateway.state.sqlite_jobs import SqliteJobs
     from gateway.state.sqlite_ledger import SqliteLedger
 
     database = Database(path)
     kept = FolderBlobs(blobs or path.with_name(f"{path.name}-blobs"))
-    return State(database, SqliteLedger(database), SqliteClaims(database, clock), kept)
+    claims, jobs = SqliteClaims(database, clock), SqliteJobs(database, clock)
+    return State(database, SqliteLedger(database), claims, kept, jobs, SqliteCache(database, clock))
 
 
 def _in_redis(url: str, blobs: Path | None) -> State:
@@ -83,8 +92,13 @@ def _in_redis(url: str, blobs: Path | None) -> State:
         from gateway.state.redis import Server
     except ImportError:
         raise ConfigError("state: redis:// needs redis-py: pip install 'image-gateway[redis]'") from None
+    from gateway.state.redis_cache import RedisCache
     from gateway.state.redis_claims import RedisClaims
+    from gateway.state.redis_health import RedisHealth
+    from gateway.state.redis_jobs import RedisJobs
     from gateway.state.redis_ledger import RedisLedger
 
     server = Server(url)
-    return State(server, RedisLedger(server), RedisClaims(server), FolderBlobs(blobs or default_folder() / "blobs"))
+    kept = FolderBlobs(blobs or default_folder() / "blobs")
+    claims, jobs = RedisClaims(server), RedisJobs(server)
+    return State(server, RedisLedger(server), claims, kept, jobs, RedisCache(server), RedisHealth(server))

@@ -1,8 +1,9 @@
 """A Redis or Valkey server as the state of a fleet.
 
 One thread with an event loop of its own talks to it, for all threads and loops of the process, so that a worker's lease is
-renewed however busy the application is. A command takes at most :data:`TIMEOUT` and is not repeated. Once one has failed,
-others fail at once until the server has answered again; what must be written waits in an outbox, in order.
+renewed however busy the application is. A command takes a tenth of a second at most, unless the address says otherwise, and
+is not repeated. Once one has failed, others fail at once until the server has answered again; what must be written waits
+in an outbox, in order.
 
 Keys share a prefix with a hash tag, so that a Redis Cluster keeps them in one slot, where scripts can reach all of them.
 """
@@ -10,7 +11,6 @@ Keys share a prefix with a hash tag, so that a Redis Cluster keeps them in one s
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import secrets
 import socket
@@ -21,42 +21,34 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
-from urllib.parse import parse_qs, urlsplit, urlunsplit
 
-import redis.asyncio
 from redis import exceptions
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from gateway.events import warn
-from gateway.state import threads
+from gateway.forking import survives
+from gateway.state import redis_commands, threads
+from gateway.state.redis_address import shown, taken_apart
+from gateway.state.redis_commands import Letter, Script, Word
 from gateway.state.stores import StateUnavailable
 from providers.errors import ConfigError, GatewayError
 from providers.sanitise import sanitise
 
-TIMEOUT: Final = 0.1
-"""Seconds for a command, connecting included; ``?timeout=0.5`` in the address asks for another figure."""
+__all__ = ["LEASE", "Letter", "Script", "Server", "Word"]
+
 LEASE: Final = 60.0
 """Seconds after its last sign of life within which a worker counts as alive, by the server's clock."""
 BEAT: Final = 15.0
 """Seconds between signs of life."""
 RETRY: Final = 1.0
 """Seconds between looks whether a server that failed is back."""
-MAX_CONNECTIONS: Final = 32
-"""Connections of one process."""
-PREFIX: Final = "image-gateway"
+PERIOD: Final = 0.25
+"""Seconds between rounds of the chores, at least, while there is something to do."""
+IDLE: Final = 5.0
+"""Seconds between rounds while nothing is."""
 
 T = TypeVar("T")
-Word = str | int
-"""A key or an argument of a script."""
-
-
-class Script:
-    """A Lua script, sent as its hash; where the server does not have it (any more), as a whole."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+Chore = weakref.WeakMethod[Callable[[], Awaitable[bool]]]
+"""Something to do again and again while its owner lives: soon, if it says so, else when woken or after a while."""
 
 
 BEATING: Final = Script("""
@@ -69,15 +61,6 @@ return 1
 """KEYS: the workers. ARGV: a worker, its lease in seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Letter:
-    """A script that must be run, in its turn."""
-
-    script: Script
-    keys: Sequence[str]
-    arguments: Sequence[Word]
-
-
 class Server:
     """The server at *url*, which is asked with the first use. *worker* is this process's name there.
 
@@ -88,10 +71,11 @@ class Server:
     """
 
     def __init__(self, url: str) -> None:
-        self._url, self._timeout, self._prefix = _taken_apart(url)
-        self.name = _shown(self._url)
+        self._url, self._timeout, self._prefix = taken_apart(url)
+        self.name = shown(self._url)
+        self._chores: list[Chore] = []
         self._start_afresh()
-        _servers.add(self)
+        survives(self)
 
     @property
     def worker(self) -> str:
@@ -107,22 +91,40 @@ class Server:
         """A key of ours."""
         return ":".join((f"{{{self._prefix}}}", *words))
 
-    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Word] = ()) -> Any:
-        """What *script* returns.
+    def key_of(self, tag: str, *words: str) -> str:
+        """A key of ours which a cluster keeps in the slot of those with the same *tag*."""
+        return ":".join((f"{{{self._prefix}:{tag}}}", *words))
+
+    async def run(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[Word] = (), within: float | None = None
+    ) -> Any:
+        """What *script* returns, within so many seconds if that is less than the server is given anyway.
 
         Raises:
             StateUnavailable: the server does not answer in time, or cannot write.
             ConfigError: it does not take our password, or does not let us run scripts.
         """
-        return await self._away(lambda link: link.evaluated(_Letter(script, keys, arguments)))
+        return await self._away(lambda link: link.evaluated(Letter(script, keys, arguments), within))
+
+    async def run_all(self, letters: Sequence[Letter]) -> list[Any]:
+        """What each of *letters* returns, in one round trip. Raises as :meth:`run` does."""
+        return await self._away(lambda link: link.asked(lambda client: redis_commands.all_evaluated(client, letters)))
 
     async def ask(self, *commands: Sequence[Word]) -> list[Any]:
         """What these *commands*, which only read, return. Raises as :meth:`run` does."""
-        return await self._away(lambda link: link.asked(lambda client: _asked(client, commands)))
+        return await self._away(lambda link: link.asked(lambda client: redis_commands.asked(client, commands)))
 
     def post(self, script: Script, keys: Sequence[str], arguments: Sequence[Word] = ()) -> None:
         """Have *script* run, in order, without waiting: as soon as the server answers."""
-        self._link.send(_Letter(script, keys, arguments))
+        self._link.send(Letter(script, keys, arguments))
+
+    def attend(self, work: Callable[[], Awaitable[bool]]) -> None:
+        """Do *work*, a method that is not kept alive by this, again and again; it says whether there is more to do."""
+        self._chores.append(weakref.WeakMethod(work))
+
+    def wake(self) -> None:
+        """Let the next round of that work be soon. Does not wait."""
+        self._link.wake()
 
     async def check(self) -> None:
         """See :class:`~gateway.state.stores.Engine`."""
@@ -139,14 +141,16 @@ class Server:
 
     async def _away(self, work: Callable[[_Link], Coroutine[Any, Any, T]]) -> T:
         link = self._link
+        if asyncio.get_running_loop() is link._loop:  # a chore, which must not wait for who starts or stops its thread
+            return await work(link)
         link.start()
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(link), link.loop))
 
     def _start_afresh(self) -> None:
-        self._link = _Link(self._url, self._timeout, self.name, self.key("workers"))
+        self._link = _Link(self._url, self._timeout, self.name, self.key("workers"), self._chores)
         self._last_words = weakref.finalize(self, self._link.stop)  # at the end of the process as well
 
-    def _forked(self) -> None:
+    def after_fork(self) -> None:
         """In a fork's child: the thread and its connections are the parent's."""
         _inherited.append(self._link)
         self._last_words.detach()
@@ -161,16 +165,19 @@ class _Link:
     timeout: float
     name: str
     workers: str
+    chores: list[Chore]
     worker: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
     trouble: str = ""
-    _outbox: deque[_Letter] = field(default_factory=deque)
+    _outbox: deque[Letter] = field(default_factory=deque)
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _thread: threading.Thread | None = None
     _loop: asyncio.AbstractEventLoop | None = None
     _client: Any = None
     _beating: asyncio.Task[None] | None = None
     _delivering: asyncio.Task[None] | None = None
+    _working: asyncio.Task[None] | None = None
     _failed: asyncio.Event = field(default_factory=asyncio.Event)
+    _woken: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def running(self) -> bool:
@@ -191,7 +198,14 @@ class _Link:
                 self._thread = threads.started(self._run)
                 asyncio.run_coroutine_threadsafe(self._begin(), self._loop).result()
 
-    def send(self, letter: _Letter) -> None:
+    def wake(self) -> None:
+        """Have the chores done soon, from any thread."""
+        if self._thread is None or not self._woken.is_set():
+            with self._lock:
+                self.start()
+                self.loop.call_soon_threadsafe(self._woken.set)
+
+    def send(self, letter: Letter) -> None:
         """Have *letter* delivered in its turn, from any thread."""
         with self._lock:  # so that the loop does not end meanwhile
             self.start()
@@ -208,21 +222,21 @@ class _Link:
             if thread is not threading.current_thread():  # it may be the last that let go of the server
                 thread.join(threads.LAST_WORDS)
 
-    async def evaluated(self, letter: _Letter) -> Any:
+    async def evaluated(self, letter: Letter, within: float | None = None) -> Any:
         """What the script returns. Raises as :meth:`Server.run` does."""
-        return await self.asked(lambda client: _evaluated(client, letter))
+        return await self.asked(lambda client: redis_commands.evaluated(client, letter), within)
 
-    async def asked(self, question: Callable[[Any], Awaitable[Any]]) -> Any:
+    async def asked(self, question: Callable[[Any], Awaitable[Any]], within: float | None = None) -> Any:
         """The answer to *question*, if the server gives answers at present."""
         if self.trouble:
             raise self._unavailable()
-        return await self._answered(question)
+        return await self._answered(question, self.timeout if within is None else min(within, self.timeout))
 
     async def revived(self) -> None:
         """Look whether the server answers, show that this worker is alive, and deliver what has waited."""
-        letter = _Letter(BEATING, [self.workers], [self.worker, int(LEASE)])
+        letter = Letter(BEATING, [self.workers], [self.worker, int(LEASE)])
         was_away = bool(self.trouble)
-        await self._answered(lambda client: _evaluated(client, letter))
+        await self._answered(lambda client: redis_commands.evaluated(client, letter), self.timeout)
         self.trouble = ""
         if was_away:
             warn(f"the state at {self.name} answers again")
@@ -235,7 +249,7 @@ class _Link:
         await asyncio.shield(self._delivering)
         return len(self._outbox)
 
-    def _put(self, letter: _Letter) -> None:
+    def _put(self, letter: Letter) -> None:
         self._outbox.append(letter)
         if self._delivering is None or self._delivering.done():
             self._delivering = self.loop.create_task(self._deliver())
@@ -252,16 +266,16 @@ class _Link:
                 return
             self._outbox.popleft()
 
-    async def _answered(self, question: Callable[[Any], Awaitable[Any]]) -> Any:
+    async def _answered(self, question: Callable[[Any], Awaitable[Any]], seconds: float) -> Any:
         try:
-            async with asyncio.timeout(self.timeout):
+            async with asyncio.timeout(seconds):
                 return await question(self._client)
         except (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError) as error:
             raise ConfigError(f"state: {self.name} refuses us: {sanitise(error)}; check user and password") from None
         except (exceptions.RedisError, OSError) as error:
-            if _wants_a_password(error):
+            if redis_commands.wants_a_password(error):
                 raise ConfigError(f"state: {self.name} asks for a password; add it to the address") from None
-            self._troubled(sanitise(error).rstrip(".") or f"no answer within {self.timeout:g} s")
+            self._troubled(sanitise(error).rstrip(".") or f"no answer within {seconds:g} s")
             raise self._unavailable() from None
 
     def _troubled(self, told: str) -> None:
@@ -286,6 +300,22 @@ class _Link:
                     async with asyncio.timeout(BEAT):
                         await self._failed.wait()
 
+    async def _work(self) -> None:
+        """Do the chores, round after round."""
+        while True:
+            self._woken.clear()
+            more = await self._round()
+            await asyncio.sleep(PERIOD)
+            if not more:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(IDLE - PERIOD):
+                        await self._woken.wait()
+
+    async def _round(self) -> bool:
+        """Whether one of the chores has more to do."""
+        self.chores[:] = [chore for chore in self.chores if chore() is not None]
+        return any([await work() for chore in self.chores if (work := chore()) is not None])
+
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         try:
@@ -294,9 +324,10 @@ class _Link:
             self.loop.close()
 
     async def _begin(self) -> None:
-        self._client = _client(self.url, self.timeout)
-        self._failed = asyncio.Event()
+        self._client = redis_commands.client(self.url, self.timeout)
+        self._failed, self._woken = asyncio.Event(), asyncio.Event()
         self._beating = self.loop.create_task(self._beat())
+        self._working = self.loop.create_task(self._work()) if self.chores else None
 
     async def _end(self) -> None:
         await self.flushed()
@@ -304,81 +335,13 @@ class _Link:
             warn(
                 f"the state at {self.name}: {len(self._outbox)} facts could not be written; open calls count as unknown"
             )
-        if self._beating is not None:
-            self._beating.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._beating
+        for task in (self._beating, self._working):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
         with suppress(exceptions.RedisError, OSError):
             await self._client.aclose()
 
 
-def _client(url: str, timeout: float) -> Any:
-    pool = redis.asyncio.BlockingConnectionPool.from_url(
-        url,
-        protocol=2,
-        max_connections=MAX_CONNECTIONS,
-        timeout=timeout,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        retry=Retry(NoBackoff(), 0),
-        decode_responses=True,
-    )
-    return redis.asyncio.Redis.from_pool(pool)
-
-
-async def _evaluated(client: Any, letter: _Letter) -> Any:
-    words = (len(letter.keys), *letter.keys, *letter.arguments)
-    try:
-        return await client.evalsha(letter.script.sha, *words)
-    except exceptions.NoScriptError:  # the server has been restarted, or its scripts flushed
-        return await client.eval(letter.script.text, *words)
-
-
-async def _asked(client: Any, commands: Sequence[Sequence[Word]]) -> list[Any]:
-    async with client.pipeline(transaction=False) as pipeline:
-        for words in commands:
-            pipeline.execute_command(*words)
-        return list(await pipeline.execute())
-
-
-def _wants_a_password(error: Exception) -> bool:
-    told = str(error)
-    return told.startswith(("NOAUTH", "WRONGPASS")) or "unauthenticated" in told  # too long a command before a password
-
-
-def _taken_apart(url: str) -> tuple[str, float, str]:
-    """The address as Redis takes it, the seconds for a command, and the prefix of the keys."""
-    parts = urlsplit(url)
-    query = parse_qs(parts.query)
-    try:
-        timeout = float(query.pop("timeout", [str(TIMEOUT)])[0])
-        prefix = query.pop("prefix", [PREFIX])[0]
-        known = not query and 0 < timeout <= 60 and parts.hostname and (parts.port or 1) > 0
-    except ValueError:
-        known = False
-    if not known or not prefix.replace("-", "").isalnum():
-        raise ConfigError(
-            "state: expected redis://[user:password@]host[:port][/db], with nothing but ?timeout=SECONDS (up to 60) "
-            "and ?prefix=NAME behind it"
-        )
-    return urlunsplit(parts._replace(query="")), timeout, prefix
-
-
-def _shown(url: str) -> str:
-    """The address without user and password."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-_servers: weakref.WeakSet[Server] = weakref.WeakSet()
 _inherited: list[_Link] = []
 """What forks have inherited, kept so that nothing closes it."""
-
-
-def _after_fork() -> None:
-    for server in list(_servers):
-        server._forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

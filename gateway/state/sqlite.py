@@ -22,6 +22,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
 from gateway.events import warn
+from gateway.forking import survives
 from gateway.state import threads
 from gateway.state.presence import Presence, alone, is_alive
 from gateway.state.stores import StateUnavailable
@@ -86,7 +87,7 @@ class Database:
         self.path = path
         self._busy = busy
         self._start_afresh()
-        _databases.add(self)
+        survives(self)
 
     @property
     def worker(self) -> str:
@@ -138,7 +139,7 @@ class Database:
         self._writer = _Writer(self.path, self._busy)
         self._last_words = weakref.finalize(self, self._writer.stop)  # at the end of the process as well
 
-    def _forked(self) -> None:
+    def after_fork(self) -> None:
         """In a fork's child: the thread is the parent's, and so is the connection, which must not even be closed."""
         _inherited.append(self._writer)
         self._last_words.detach()
@@ -341,15 +342,5 @@ def _is_damaged(error: Exception) -> bool:
     )
 
 
-_databases: weakref.WeakSet[Database] = weakref.WeakSet()
 _inherited: list[_Writer] = []
 """What forks have inherited, kept so that nothing closes it."""
-
-
-def _after_fork() -> None:
-    for database in list(_databases):
-        database._forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

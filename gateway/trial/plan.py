@@ -16,7 +16,7 @@ from gateway import document, references
 from gateway.complaints import Complaints
 from gateway.config import complaint
 from gateway.document import Document
-from gateway.settings import Table
+from gateway.general_settings import Table
 from gateway.values import Ratio, Tier, Usd, Words, some
 from providers.errors import ConfigError, InvalidRequest
 from providers.images import ReferenceImage

@@ -229,6 +229,17 @@ def test_health_tells_of_operators_switches_if_there_are_any(capsys):
     assert shown("normal").endswith("a/b closed 50% 8 0")
 
 
+def test_health_says_once_that_the_state_others_share_cannot_be_used(capsys):
+    lanes = [
+        LaneHealth(
+            lane=name, state="closed", reason="", until=None, success_rate=0.5, p50=8, degraded="the state is away"
+        )
+        for name in ("a/b", "c/d")
+    ]
+    stdout().print(tables.health(lanes))
+    assert words(capsys.readouterr().out).endswith("a/b closed 50% 8 0 c/d closed 50% 8 0 the state is away")
+
+
 def test_nothing_is_cut_off_at_80_columns(capsys):
     name = "openrouter/gemini-3.1-flash-lite-image"
     lane = LaneHealth(

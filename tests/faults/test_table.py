@@ -1,17 +1,13 @@
-"""docs/faults.md and the tests say the same: every row of the fault table has its tests, or waits for something."""
+"""docs/faults.md and the tests say the same: every row of the fault table has its tests."""
 
 from __future__ import annotations
 
 import ast
 import re
 from pathlib import Path
-from typing import Final
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "faults.md"
-
-WAITING: Final = {42: "shared health", 54: "shared health"}
-"""Rows without a test, and the feature they wait for."""
 
 
 def written() -> dict[int, str]:
@@ -32,15 +28,10 @@ def collected() -> dict[int, list[str]]:
     return found
 
 
-def test_every_row_has_a_test_or_is_waiting_for_something() -> None:
-    assert sorted([*collected(), *WAITING]) == list(range(1, 61))
+def test_every_row_has_a_test() -> None:
+    assert sorted(collected()) == list(range(1, 61))
 
 
 def test_the_page_names_the_tests_of_every_row() -> None:
-    named = {number: re.findall(r"`(\w+::\w+)`", cell) for number, cell in written().items() if number not in WAITING}
+    named = {number: re.findall(r"`(\w+::\w+)`", cell) for number, cell in written().items()}
     assert named == collected()
-
-
-def test_the_page_says_which_rows_wait_and_what_for() -> None:
-    waiting = {number: cell for number, cell in written().items() if "*waits" in cell}
-    assert waiting == {number: f"*waits for {feature}*" for number, feature in WAITING.items()}

@@ -18,13 +18,13 @@ from tests.gateway.upstreams import Studio, draws, fails, hangs, lane, relay, st
 
 def thrifty(painters: Studio, usd: str = "1.00") -> Studio:
     """*painters*, which have so many USD put by for hedges."""
-    painters.gateway._monitor.put_by(Decimal(usd))
+    painters.gateway._dispatcher.monitor.put_by(Decimal(usd))
     return painters
 
 
 def put_by(painters: Studio) -> Decimal:
     """USD left for hedges."""
-    return painters.gateway._monitor.put_by_so_far()
+    return painters.gateway._dispatcher.monitor.put_by_so_far()
 
 
 def times(painters: Studio) -> list[tuple[str, float]]:
@@ -81,7 +81,7 @@ def test_a_lane_that_is_slow_by_nature_gets_as_long_as_its_95th_percentile() -> 
     painters.script("first", draws(seconds=100.0))
     painters.draw(size="4K")
     (_, start), (_, beside) = times(painters)
-    state, slow_lane = painters.gateway._monitor.states["first/gemini-3-pro-image"], painters.gateway.config.lanes[0]
+    state, slow_lane = painters.gateway._dispatcher.monitor.states["first/gemini-3-pro-image"], painters.gateway.config.lanes[0]
     assert state is not None
     assert beside - start == pytest.approx(2.3 * slow_lane.seconds["4K"])
     assert beside - start > 45

@@ -54,6 +54,9 @@ class Door:
     async def enter(self, lane: Lane | None = None, seconds: float = LONG) -> int | None:
         return await self.monitor.admitted(self.entry(lane), seconds)
 
+    def enter_as_last(self) -> int | None:
+        return asyncio.run(self.monitor.admitted_as_last(self.entry()))
+
     async def entered(self, lane: Lane | None = None) -> int:
         """The number of a call that gets in at once."""
         call = await self.enter(lane, 0.0)
@@ -299,7 +302,7 @@ def test_a_lane_in_shadow_takes_calls_whatever_its_health() -> None:
 def shut_door(door: Door) -> None:
     """Open the breaker of the first lane."""
     for _ in range(4):
-        call = door.monitor.admitted_as_last(door.entry())
+        call = door.enter_as_last()
         door.leave(call, outcome="overloaded")
         door.time.now += 10
 
@@ -310,7 +313,7 @@ def test_the_last_lane_is_asked_once_in_ten_seconds_though_its_breaker_is_open()
     assert door.monitor.health()[0].state == "half_open"
     asked = []
     for _ in range(25):
-        if door.monitor.admitted_as_last(door.entry()) is not None:
+        if door.enter_as_last() is not None:
             asked.append(door.time.now - 1040)
         door.time.now += 1
     assert asked == [0, 10, 20]
@@ -321,7 +324,7 @@ def test_a_long_call_to_the_last_lane_closes_its_breaker_though_others_began_in_
     shut_door(door)
     calls = []
     for _ in range(3):
-        calls.append(door.monitor.admitted_as_last(door.entry()))
+        calls.append(door.enter_as_last())
         door.time.now += 10
     door.leave(calls[0], duration=30.0)
     assert door.monitor.health()[0].state == "closed"
@@ -330,11 +333,11 @@ def test_a_long_call_to_the_last_lane_closes_its_breaker_though_others_began_in_
 def test_the_last_lane_is_not_asked_beyond_its_calls_at_once_nor_its_quota_nor_while_it_rests() -> None:
     crowded, metered, resting = Door(at("acme"), at_once=1), Door(at("acme", quota={"rpm": 2})), Door(at("acme"))
     for door in (crowded, metered, resting):
-        call = door.monitor.admitted_as_last(door.entry())
+        call = door.enter_as_last()
         if door is not crowded:
             door.leave(call, outcome="balance" if door is resting else "ok")
         door.time.now += 11
-        assert door.monitor.admitted_as_last(door.entry()) is None
+        assert door.enter_as_last() is None
 
 
 # Cancelled

@@ -23,7 +23,7 @@ WARM_UP, OUTAGE, AFTERMATH = 600.0, 600.0, 300.0
 
 def left(painters: Studio) -> Decimal:
     """USD left for retries, as the next one that costs it all would find."""
-    monitor: Monitor = painters.gateway._monitor
+    monitor: Monitor = painters.gateway._dispatcher.monitor
     return monitor._retries.left
 
 

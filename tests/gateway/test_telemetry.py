@@ -159,6 +159,7 @@ def test_a_request_says_what_was_asked_and_what_came(gateway: Pretended, collect
         "image_gateway.size": "2K",
         "image_gateway.downgraded": False,
         "image_gateway.images": 1,
+        "image_gateway.cached": False,
         "image_gateway.attempts": 1,
         "image_gateway.cost.usd": 0.05,
         "image_gateway.cost.total_usd": 0.07,

@@ -13,7 +13,7 @@ from gateway.budgets import Budget
 from gateway.ledger import Booking, Ledger
 from gateway.state import State, open_state
 from gateway.state.claims import Claim, Held, New
-from gateway.state.redis import TIMEOUT
+from gateway.state.redis_address import TIMEOUT
 from gateway.state.stores import StateUnavailable
 from providers.errors import ConfigError
 from tests.state.books import Wall, a_day, entry, paid, spent

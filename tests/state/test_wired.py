@@ -35,7 +35,7 @@ def painters(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
 
 def books(painters: Studio) -> list[Entry]:
     async def read() -> list[Entry]:
-        state = painters.gateway._setup.state
+        state = painters.gateway._dispatcher.setups.current.state
         await state.engine.flush()
         return await state.ledger.entries()
 
@@ -154,7 +154,7 @@ def test_a_refusal_that_was_paid_for_is_told_again(painters: Open) -> None:
 
 def test_what_cannot_be_written_down_is_not_sent(tmp_path: Path, painters: Open) -> None:
     studio = painters()
-    studio.gateway._setup.state.ledger.reserve = unwritable  # type: ignore[method-assign]
+    studio.gateway._dispatcher.setups.current.state.ledger.reserve = unwritable  # type: ignore[method-assign]
     with pytest.raises(StateUnavailable, match="disk full"):
         studio.draw()
     assert studio.calls == []

@@ -1,0 +1,57 @@
+"""How a line ends: judged as any attempt is, with the result or the error that the chain would give. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+from gateway import attempts, conclusion
+from gateway.attempts import Desk, Step, Tried
+from gateway.batch.jobs import Line
+from gateway.chain import Walk
+from gateway.monitor import Entry
+from gateway.result import Attempt, ImageResult, Judge
+from providers.errors import GatewayError
+from providers.outcome import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The end of *line*: the result or the error."""
+
+    line: Line
+    ended: ImageResult | GatewayError
+
+
+def judged(desk: Desk, line: Line, outcome: Outcome, seconds: float) -> Walk:
+    """The walk of *line* up to now, as if the chain had made its tries; the last ended in *outcome* after *seconds*."""
+    step = desk.order.steps[0]
+    entry = Entry(lane=step.lane, size=step.size, images=line.images, lease=seconds)
+    attempt, verdict = attempts.judged(desk.order, entry, outcome, seconds)
+    earlier = [_restored(number, step, each) for number, each in enumerate(line.attempts, 1)]
+    last = Tried(ordinal=len(earlier) + 1, step=step, attempt=attempt, outcome=outcome, verdict=verdict)
+    delivered = [last] if verdict is not None and verdict.decision != "refuse" else []
+    return Walk(desk=desk, tried=[*earlier, last], delivered=delivered)
+
+
+def refused(desk: Desk, line: Line, refusal: GatewayError) -> GatewayError:
+    """The error of *line*, which *refusal* keeps from travelling."""
+    step = desk.order.steps[0]
+    earlier = [_restored(number, step, each) for number, each in enumerate(line.attempts, 1)]
+    return conclusion.error_of(Walk(desk=desk, tried=earlier, refusal=refusal))
+
+
+def result_of(walk: Walk, elapsed: float, today: date, judge: Judge) -> ImageResult | GatewayError:
+    """What *walk* ends in."""
+    return conclusion.result_of(walk, elapsed, today, judge) or conclusion.error_of(walk)
+
+
+def trail(walk: Walk) -> tuple[Attempt, ...]:
+    """The attempts of *walk*, in order."""
+    return tuple(tried.attempt for tried in walk.tried)
+
+
+def _restored(number: int, step: Step, attempt: Attempt) -> Tried:
+    """An attempt of an earlier round; its images, if any, have been delivered or kept."""
+    outcome = Outcome(name=attempt.outcome, billed=attempt.billed, detail=attempt.detail)
+    return Tried(ordinal=number, step=step, attempt=attempt, outcome=outcome)
