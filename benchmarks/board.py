@@ -26,6 +26,7 @@ class _Row:
     rests: dict[OutcomeName, tuple[float, int]] = field(default_factory=dict)
     opening: Opening | None = None
     until: float | None = None
+    failures: int = 0
     leases: dict[str, tuple[str, float]] = field(default_factory=dict)
     steps: dict[int, list[int]] = field(default_factory=dict)
     days: Counter[str] = field(default_factory=Counter)
@@ -83,6 +84,8 @@ class Board:
         if facts.opening is not None:
             row.opening, seconds = facts.opening, facts.opening.seconds
             row.until = None if seconds is None else now + seconds
+        failures = (0 if facts.succeeded else row.failures) + (facts.failures or 0) if facts.opening is None else 0
+        written, row.failures = written or failures != row.failures, failures
         return written
 
     def _counted(self, row: _Row, news: News, now: float) -> Counted:
@@ -135,10 +138,11 @@ def _facts(row: _Row, now: float) -> Facts:
         cause: Rest(seconds=until - now, streak=streak) for cause, (until, streak) in row.rests.items() if until > now
     }
     if row.opening is None:
-        return Facts(rests=rests)
+        return Facts(rests=rests, failures=row.failures)
     left = None if row.until is None else max(0.0, row.until - now)
     return Facts(
         rests=rests,
+        failures=row.failures,
         opening=Opening(
             seconds=left, openings=row.opening.openings, paid=row.opening.paid, proofs=row.opening.proofs
         ),

@@ -28,8 +28,8 @@ WORKERS: Final = 200
 LANES: Final = 20
 RATE: Final = 10.0
 """Requests a second, of the whole fleet."""
-LENGTH: Final = 420.0
-OUTAGE: Final = 60.0, 240.0
+LENGTH: Final = 360.0
+OUTAGE: Final = 30.0, 210.0
 """Seconds of the whole play, and from when to when the first two lanes fail."""
 ROUND_TRIP: Final = 0.001
 """Seconds to the server and back."""

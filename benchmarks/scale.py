@@ -32,7 +32,7 @@ from gateway.state.redis_ledger import RedisLedger
 TIMES: Final = 1_000
 """Calls of each operation."""
 LANES: Final = 20
-LOST: Final = 30.0
+LOST: Final = 20.0
 """Second of the play from which on the server is away, in the third column."""
 
 

@@ -90,6 +90,11 @@ class Tried:
         return self.verdict is not None and self.verdict.decision == decision
 
     @property
+    def never_left(self) -> bool:
+        """Whether the call did not even leave: asking for a smaller image does not change that."""
+        return self.attempt.outcome == "transport" and self.free
+
+    @property
     def free(self) -> bool:
         """Whether it cost nothing for certain."""
         return self.attempt.billed == "no"

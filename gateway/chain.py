@@ -21,7 +21,6 @@ from gateway.lanes import Lane
 from gateway.limits import Lack, Limits
 from gateway.monitor import Entry
 from gateway.ranking import DELAY_PRICE
-from gateway.result import Attempt
 from providers.errors import GatewayError
 from providers.outcome import OutcomeName
 
@@ -302,7 +301,7 @@ class Walk:
             self._stopped = True
         if outcome == "no_image" and (self.order.policy.on_no_image == "stop" or self._second("no_image")):
             self._stopped = True
-        if outcome in _LANE_WIDE or _was_unreachable(tried.attempt):
+        if outcome in _LANE_WIDE or tried.never_left:
             self._left.add(lane.name)
 
     def _second(self, outcome: OutcomeName) -> bool:
@@ -391,11 +390,6 @@ async def _is_set(event: anyio.Event, seconds: float) -> bool:
     with anyio.move_on_after(seconds):
         await event.wait()
     return event.is_set()
-
-
-def _was_unreachable(attempt: Attempt) -> bool:
-    """Whether the call did not even leave: asking for a smaller image does not change that."""
-    return attempt.outcome == "transport" and attempt.billed == "no"
 
 
 def _pixels(tried: Tried) -> int:

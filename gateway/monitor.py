@@ -189,8 +189,6 @@ class Monitor:
         for a tenth of a second at most.
         """
         leave = await self._leave(entry)
-        if leave is False:
-            return None
         with self._lock:
             if leave:
                 self._fleet.may_probe(entry.lane)

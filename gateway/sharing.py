@@ -51,10 +51,16 @@ class Opening:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What there is to say of a lane: its *rests* by outcome, and its breaker's *opening*, None if there is no news of it."""
+    """What there is to say of a lane: its *rests* by outcome, and its breaker's *opening*, None if there is no news of it.
+
+    *failures* is the weight of failures in a row: told, those that came since the last news, after a success if it says
+    *succeeded*; heard, those of the whole fleet (None: no news).
+    """
 
     rests: Mapping[OutcomeName, Rest] = field(default_factory=dict)
     opening: Opening | None = None
+    failures: int | None = None
+    succeeded: bool = False
 
 
 NOTHING: Final = Facts()
@@ -128,7 +134,9 @@ def told(before: LaneState, after: LaneState, now: float) -> Facts:
         for cause, rest in after.cooldowns.items()
         if _is_shared(cause, rest, now) and rest.until > _until(before, cause)
     }
-    return Facts(rests=rests, opening=_news_of_breaker(before, after, now))
+    failures, succeeded = _news_of_failures(before, after)
+    opening = _news_of_breaker(before, after, now)
+    return Facts(rests=rests, opening=opening, failures=failures or None, succeeded=succeeded)
 
 
 def heard(state: LaneState, facts: Facts, now: float, luck: float = 0.0) -> LaneState:
@@ -136,9 +144,12 @@ def heard(state: LaneState, facts: Facts, now: float, luck: float = 0.0) -> Lane
     rests = {cause: _longer(state.cooldowns.get(cause), cause, rest, now, luck) for cause, rest in facts.rests.items()}
     if rests:
         state = replace(state, cooldowns={**state.cooldowns, **rests})
-    if facts.opening is None:
+    if facts.opening is not None:
+        merge = _closed if facts.opening.seconds is None else _opened
+        state = merge(state, facts.opening, now)
+    if facts.failures is None or state.breaker.opened is not None or state.breaker.streak == facts.failures:
         return state
-    return _closed(state, facts.opening, now) if facts.opening.seconds is None else _opened(state, facts.opening, now)
+    return replace(state, breaker=replace(state.breaker, streak=facts.failures))
 
 
 def probes(state: LaneState) -> bool:
@@ -175,6 +186,21 @@ def _news_of_breaker(before: LaneState, after: LaneState, now: float) -> Opening
     if not (new.paid or after.reached >= new.opened):  # no call got as far as the upstream
         return None
     return Opening(seconds=max(0.0, new.until - now), openings=new.openings, paid=new.paid, proofs=new.proofs)
+
+
+def _news_of_failures(before: LaneState, after: LaneState) -> tuple[int, bool]:
+    """The weight of failures in a row since *before*, and whether a success preceded them; an open breaker counts none."""
+    old, new = before.breaker, after.breaker
+    if old.opened is not None or new.opened is not None:
+        return 0, False
+    succeeded = _delivered(after) > _delivered(before) or new.streak < old.streak
+    if after.reached < new.calm:  # no call got as far as the upstream
+        return 0, succeeded
+    return new.streak - (0 if succeeded else old.streak), succeeded
+
+
+def _delivered(state: LaneState) -> float:
+    return max(state.delivered.values(), default=-math.inf)
 
 
 def _longer(own: Cooldown | None, cause: OutcomeName, rest: Rest, now: float, luck: float) -> Cooldown:

@@ -32,7 +32,7 @@ elseif ARGV[3] == 'freed' and holder == ARGV[1] then
   redis.call('DEL', KEYS[2])
 end
 local last, news = now, false
-for i = 10, #ARGV, 3 do
+for i = 12, #ARGV, 3 do
   local ends = now + ARGV[i + 1]
   if ends > tonumber(redis.call('HGET', KEYS[1], 'rest:' .. ARGV[i]) or '0') then
     redis.call('HSET', KEYS[1], 'rest:' .. ARGV[i], text(ends), 'streak:' .. ARGV[i], ARGV[i + 2])
@@ -44,6 +44,13 @@ if ARGV[6] ~= '' then
   redis.call('HSET', KEYS[1], 'open', text(ends), 'openings', ARGV[7], 'paid', ARGV[8], 'proofs', ARGV[9])
   last, news = math.max(last, ends), true
 end
+local before = tonumber(redis.call('HGET', KEYS[1], 'failures') or '0')
+local failures = (ARGV[11] == '1' and 0 or before) + ARGV[10]
+if ARGV[6] ~= '' then failures = 0 end
+if failures ~= before then
+  redis.call('HSET', KEYS[1], 'failures', text(failures))
+  news = true
+end
 if news then
   redis.call('HSET', KEYS[1], 'version', time[1] .. '.' .. time[2])
   redis.call('PEXPIRE', KEYS[1], text(math.max(redis.call('PTTL', KEYS[1]), last - now + ARGV[5])))
@@ -54,8 +61,9 @@ if version == ARGV[2] then return {version, probe} end
 return {version, probe, text(now), unpack(redis.call('HGETALL', KEYS[1]))}
 """)
 """KEYS: facts, probe. ARGV: worker, version seen, what it says of the probe, its lease (ms), time kept (ms), time for which
-the breaker is still open (ms, ``closed``, or ``""`` for no news), openings, paid, proofs; then for each rest its outcome,
-time left (ms) and streak. The last writer decides how the breaker stands; rests only grow."""
+the breaker is still open (ms, ``closed``, or ``""`` for no news), openings, paid, proofs; the weight of failures in a row, and
+whether a success preceded them; then for each rest its outcome, time left (ms) and streak. The last writer decides how the
+breaker stands; rests only grow."""
 COUNT: Final = Script("""
 local time = redis.call('TIME')
 local step = math.floor(time[1] / ARGV[5])
@@ -144,7 +152,8 @@ class RedisHealth:
             left = "closed" if opening.seconds is None else int(opening.seconds * 1000)
             told = (left, opening.openings, int(opening.paid), opening.proofs)
         own = (self._server.worker, news.seen, news.probe, int(PROBE_LEASE * 1000), KEPT_MS)
-        return Letter(TELL, [self._key(news.key, "facts"), self._key(news.key, "probe")], (*own, *told, *words))
+        row = (news.facts.failures or 0, int(news.facts.succeeded))
+        return Letter(TELL, [self._key(news.key, "facts"), self._key(news.key, "probe")], (*own, *told, *row, *words))
 
     def _counting(self, news: News) -> Letter:
         words = (news.calls, news.images, news.today, _MINUTE_MS, int(STEP), DAY_KEPT_MS)
@@ -171,14 +180,15 @@ def _facts(now: int, fields: Mapping[str, str]) -> Facts:
         for cause in SHARED
         if int(fields.get(f"rest:{cause}", "0")) > now
     }
+    failures = int(fields["failures"]) if "failures" in fields else None
     if "open" not in fields:
-        return Facts(rests=rests)
+        return Facts(rests=rests, failures=failures)
     opened, openings = int(fields["open"]), int(fields["openings"])
     opening = Opening(
         seconds=max(0, opened - now) / 1000 if opened else None, openings=openings, paid=fields["paid"] == "1",
         proofs=int(fields["proofs"]),
     )  # fmt: skip
-    return Facts(rests=rests, opening=opening)
+    return Facts(rests=rests, opening=opening, failures=failures)
 
 
 def _counted(step: int, today: int, into: int, *fields: Any) -> Counted:

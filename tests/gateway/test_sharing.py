@@ -43,7 +43,7 @@ openings = st.builds(
     Opening, seconds=st.none() | st.just(0.0) | seconds, openings=st.integers(0, 9), paid=st.booleans(),
     proofs=st.integers(0, 1),
 )  # fmt: skip
-facts = st.builds(Facts, rests=rests, opening=st.none() | openings)
+facts = st.builds(Facts, rests=rests, opening=st.none() | openings, failures=st.none() | st.integers(0, 9))
 cooldowns = st.dictionaries(
     st.sampled_from([*sorted(SHARED), "auth", "region"]),
     st.builds(Cooldown, until=st.floats(NOW - 100, NOW + 90_000) | st.just(math.inf), latched=st.booleans()),
@@ -162,6 +162,26 @@ def test_a_success_closes_the_breaker_everywhere_and_lets_calls_in_slowly() -> N
 def test_a_closed_breaker_elsewhere_says_nothing_to_one_that_is_closed_here() -> None:
     state = after("overloaded", "overloaded")
     assert heard(state, Facts(opening=Opening(seconds=None)), NOW) is state
+
+
+def test_failures_in_a_row_are_those_of_the_whole_fleet() -> None:
+    here = after("overloaded")
+    assert told(FRESH, here, NOW) == Facts(failures=1)
+    there = heard(FRESH, Facts(failures=3), NOW)
+    assert shut(there, NOW) is None
+    assert shut(after("overloaded", state=there), NOW) is not None
+
+
+def test_a_success_ends_the_row_and_what_failed_after_it_begins_another() -> None:
+    before = heard(FRESH, Facts(failures=3), NOW)
+    assert told(before, after("ok", now=LATER, state=before), LATER) == Facts(succeeded=True)
+    news = told(before, after("ok", "overloaded", now=LATER, state=before), LATER)
+    assert (news.failures, news.succeeded) == (1, True)
+    assert heard(before, Facts(failures=0), NOW).breaker.streak == 0
+
+
+def test_failures_that_never_left_this_machine_are_no_part_of_the_row() -> None:
+    assert told(FRESH, after("transport"), NOW) == NOTHING
 
 
 @given(luck)

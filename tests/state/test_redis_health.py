@@ -144,6 +144,33 @@ def test_a_probe_that_fails_keeps_the_lane_shut_for_all(fleet: Fleet) -> None:
     fleet.run(job)
 
 
+def test_failures_in_a_row_count_wherever_they_are_met(fleet: Fleet) -> None:
+    workers = [fleet.worker() for _ in range(4)]
+
+    async def job() -> None:
+        for worker in workers:
+            await worker.meets("overloaded")
+            await exchanged(*workers)
+        await exchanged(*workers)
+        assert [worker.health.state for worker in workers] == ["open"] * 4
+
+    fleet.run(job)
+
+
+def test_a_success_anywhere_ends_the_row(fleet: Fleet) -> None:
+    one, other, third = fleet.worker(), fleet.worker(), fleet.worker()
+
+    async def job() -> None:
+        await one.meets("overloaded", 3)
+        await one.exchange()
+        await other.meets("ok")
+        await exchanged(other, one, third)
+        await third.meets("overloaded", 3)
+        assert not third.is_shut
+
+    fleet.run(job)
+
+
 def test_a_process_that_starts_hears_of_what_is_shut(fleet: Fleet) -> None:
     async def job() -> None:
         one = fleet.worker()
@@ -524,6 +551,7 @@ def forks(url: str) -> None:
         await worker.exchange()
 
     asyncio.run(take(5))
+    assert asyncio.run(worker.takes(2)) == 2  # which the parent alone has to tell of
     child = os.fork()
     if not child:
         asyncio.run(take(4))
@@ -536,7 +564,7 @@ def forks(url: str) -> None:
         await worker.exchange()
         assert (worker.health.reason, worker.health.degraded) == (LONG, "")
         _, calls, _ = map(sum, zip(*worker.monitor.usage["acme/flash"].taken, strict=True))
-        assert calls == 5 + 4 + 1
+        assert calls == 5 + 2 + 4 + 1
         await server.aclose()
         os._exit(42)
 
@@ -553,9 +581,9 @@ def test_gateways_with_the_same_configuration_share_and_say_when_they_cannot(red
     async def job() -> None:
         one, other = (AsyncGateway(configuration.load(tables, environ={})) for _ in range(2))
         entry = Entry(lane=one.config.lanes[0], size="1K", lease=80.0)
-        call = await one._monitor.admitted(entry, 0.0)
+        call = await one._dispatcher.monitor.admitted(entry, 0.0)
         assert call is not None
-        one._monitor.ended(call, entry, LONG, Outcome(name=LONG, billed="no"), 1.0, telling=True)
+        one._dispatcher.monitor.ended(call, entry, LONG, Outcome(name=LONG, billed="no"), 1.0, telling=True)
         await one.hear()
         await other.hear()
         assert [(each.reason, each.degraded) for each in other.health()] == [(LONG, "")]
@@ -576,20 +604,18 @@ def test_exchanges_happen_by_themselves_while_requests_are_made(shared_redis: Re
     url = f"{shared_redis.url}?timeout=20&prefix=background"
     servers = Server(url), Server(url)
     one, other = (Worker(RedisHealth(server)) for server in servers)
-    shut = asyncio.Event()
 
     async def job() -> None:
         await one.meets(LONG)
-        one.monitor.stir()
-        other.monitor.stir()
-        while not other.is_shut:  # each look lets the threads go on
-            await asyncio.sleep(0.001)
+        for _ in range(10_000):  # each look lets the threads go on
             one.monitor.stir()
             other.monitor.stir()
-        shut.set()
+            if other.is_shut:
+                break
+            await asyncio.sleep(0.001)
+        assert other.health.reason == LONG
 
     run(*servers, job=job)
-    assert shut.is_set()
 
 
 def test_exchanges_end_with_the_monitor(shared_redis: RedisServer) -> None:
