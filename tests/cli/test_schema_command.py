@@ -9,5 +9,7 @@ from tests.cli.conftest import run, run_json
 def test_it_prints_the_schema_that_is_in_the_package_without_any_configuration():
     printed = run("schema").stdout
     assert printed == files("gateway").joinpath("gateway.schema.json").read_text(encoding="utf-8")
-    assert json.loads(printed)["properties"].keys() == {"gateway", "router", "fallback", "budgets", "providers"}
+    assert json.loads(printed)["properties"].keys() == {
+        "gateway", "router", "fallback", "cache", "budgets", "providers",
+    }  # fmt: skip
     assert run_json("schema") == json.loads(printed)
