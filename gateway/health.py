@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from statistics import median, quantiles
 from typing import Final, Literal, NamedTuple
 
@@ -50,6 +51,7 @@ _WEIGHT: Final[Mapping[OutcomeName, int]] = {"transport": 1, "overloaded": 1, "t
 _OF_THE_SERVER: Final = frozenset({"overloaded", "timeout", "bad_response"})
 _TELLS_NOTHING: Final = frozenset({"cancelled", "invalid", "blocked"})
 _THROTTLES: Final = frozenset({"rate_limited", "timeout", "overloaded"})
+_quantiles: Final = lru_cache(maxsize=1024)(quantiles)  # they are asked for far oftener than they change
 
 State = Literal["closed", "open", "half_open", "latched", "disabled"]
 
@@ -270,7 +272,7 @@ def tail_seconds(state: LaneState, lane: Lane, size: Size) -> float:
     measured = state.durations.get(size, ())
     if len(measured) < TAIL_DURATIONS:
         return TAIL * typical_seconds(state, lane, size)
-    return quantiles(measured, n=20, method="inclusive")[-1]
+    return float(_quantiles(measured, n=20, method="inclusive")[-1])
 
 
 def expected_seconds(state: LaneState, lane: Lane, size: Size, now: float) -> float:

@@ -38,6 +38,9 @@ class Waiter:
 
     def settle(self) -> None:
         """Tell it that it need not wait any more, from any thread."""
+        if asyncio._get_running_loop() is self.loop:  # no need to wake it up
+            self.settled.set()
+            return
         with suppress(RuntimeError):  # its loop is closed: nobody waits any more
             self.loop.call_soon_threadsafe(self.settled.set)
 
