@@ -15,9 +15,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import state
 from benchmarks.measure import ALL, PLAIN, QUICK, Goal, Row, as_dicts, goals, imports, rows
 from benchmarks.planning import plans
 from benchmarks.plot import chart
+from benchmarks.report import report
+from benchmarks.storm.report import fill
 
 
 def main() -> None:
@@ -27,14 +30,16 @@ def main() -> None:
     parser.add_argument("--cases", default="", help="cases whose name holds this text")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--svg", type=Path, help="draw the CPU of a 4K image into this file")
+    parser.add_argument("--docs", type=Path, help="write the tables between the marks of this document")
     asked = parser.parse_args()
     cases = [case for case in (QUICK if asked.quick else ALL) if asked.cases in str(case)]
     table, imported = list(rows(cases, asked.runs)), imports(asked.runs)
-    planned = plans(seconds=0.5)
+    planned, booked = plans(seconds=0.5), state.costs(1 if asked.quick else asked.runs)
     held = list(goals(table, imported, planned))
     console = Console(width=120)
     console.print(_table(table))
     console.print(_imports(imported))
+    console.print(state.shown(booked))
     console.print(_goals(held))
     if asked.json:
         figures = {
@@ -42,9 +47,13 @@ def main() -> None:
             "rows": as_dicts(table),
             "imports": imported,
             "plans": planned,
+            "state": booked,
             "goals": as_dicts(held),
         }
         asked.json.write_text(json.dumps(figures, indent=1) + "\n")
+    if asked.docs:
+        told = report(table, held, imported, planned, booked)
+        asked.docs.write_text(fill(asked.docs.read_text(encoding="utf-8"), told), encoding="utf-8")
     if asked.svg:
         asked.svg.write_text(chart("CPU for one 4K image", [row for row in table if row.case == str(PLAIN)]))
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contenders import CONTENDERS, Draw
+from benchmarks.stalls import noticed
 
 PROMPT = "A launch poster that says HELLO"
 TINY = "a tiny poster"
@@ -127,15 +128,10 @@ async def observed(job: Job) -> dict[str, float]:
     gc.collect()
     gc.freeze()
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
-    stalls: list[float] = []
-    ticker = asyncio.create_task(_tick(stalls))
-    await asyncio.sleep(0.005)
-    stalls.clear()
-    before, cpu, wall = _status("VmRSS"), time.process_time(), time.perf_counter()
-    image = await job()
-    cpu, wall, peak = time.process_time() - cpu, time.perf_counter() - wall, _status("VmHWM") - before
-    await asyncio.sleep(0.01)  # the ticker has to notice what came last
-    ticker.cancel()
+    async with noticed() as stalls:
+        before, cpu, wall = _status("VmRSS"), time.process_time(), time.perf_counter()
+        image = await job()
+        cpu, wall, peak = time.process_time() - cpu, time.perf_counter() - wall, _status("VmHWM") - before
     return {"cpu": cpu, "wall": wall, "peak": peak, "stall": max(stalls, default=0.0), "image": len(image)}
 
 
@@ -150,15 +146,6 @@ def _picture(size: int = REFERENCE_BYTES) -> bytes:
     header, pixel = struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0), zlib.compress(bytes(4))
     parts = (chunk(b"IHDR", header), chunk(b"IDAT", pixel), chunk(b"prVt", os.urandom(size)), chunk(b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
-
-
-async def _tick(stalls: list[float]) -> None:
-    last = time.perf_counter()
-    while True:
-        await asyncio.sleep(0.001)
-        now = time.perf_counter()
-        stalls.append(now - last - 0.001)
-        last = now
 
 
 def _status(key: str) -> int:

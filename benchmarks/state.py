@@ -90,28 +90,48 @@ def redis_server(folder: Path, fsync: str) -> Iterator[str]:
             process.terminate()
 
 
-def main() -> None:
-    table = Table(title=f"µs per request: medians of {RUNS} runs of {REQUESTS:,} requests, two hard budgets")
-    for heading in ("state", "reserve", "settle", "whole", "reserve, 50 at once", "whole, 50 at once"):
-        table.add_column(heading, justify="left" if heading == "state" else "right")
+FIGURES = ("reserve", "settle", "whole", "reserve, 50 at once", "whole, 50 at once")
+
+Costs = dict[str, dict[str, float]]
+"""Microseconds per request, by state and figure."""
+
+
+def costs(runs: int = RUNS) -> Costs:
+    """What each backend takes; medians of so many *runs*."""
     with tempfile.TemporaryDirectory() as folder:
         places = Path(folder)
         for name in ("safe", "lax"):
             (places / name).mkdir()
         with redis_server(places / "safe", "always") as safe, redis_server(places / "lax", "everysec") as lax:
-            contenders = {
+            urls = {
                 "memory": "memory",
-                "sqlite": f"sqlite:///{places}/state.db",
-                "redis, appendfsync everysec": lax,
-                "redis, appendfsync always": safe,
+                "SQLite": f"sqlite:///{places}/state.db",
+                "Redis, appendfsync everysec": lax,
+                "Redis, appendfsync always": safe,
             }
-            for name, url in contenders.items():
-                alone = [asyncio.run(measured(url, 1)) for _ in range(RUNS)]
-                crowd = [asyncio.run(measured(url, 50)) for _ in range(RUNS)]
-                figures = [median(run[figure] for run in alone) for figure in range(3)]
-                figures += [median(run[figure] for run in crowd) for figure in (0, 2)]
-                table.add_row(name, *(f"{figure:,.0f}" for figure in figures))
-    Console().print(table)
+            return {name: _medians(url, runs) for name, url in urls.items()}
+
+
+def _medians(url: str, runs: int) -> dict[str, float]:
+    alone = [asyncio.run(measured(url, 1)) for _ in range(runs)]
+    crowd = [asyncio.run(measured(url, 50)) for _ in range(runs)]
+    figures = [median(run[figure] for run in alone) for figure in range(3)]
+    figures += [median(run[figure] for run in crowd) for figure in (0, 2)]
+    return dict(zip(FIGURES, figures, strict=True))
+
+
+def shown(found: Costs) -> Table:
+    """The table of *found*."""
+    table = Table("state", title=f"Books: µs per request with two hard budgets, {REQUESTS:,} requests a run")
+    for heading in FIGURES:
+        table.add_column(heading, justify="right")
+    for name, figures in found.items():
+        table.add_row(name, *(f"{figure:,.0f}" for figure in figures.values()))
+    return table
+
+
+def main() -> None:
+    Console(width=120).print(shown(costs()))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from PIL import Image, ImageChops
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.stalls import noticed
 from providers.facts import inspect
 from providers.verification import verify, verify_all
 
@@ -107,22 +108,9 @@ def timed(work: Callable[[], object]) -> float:
 
 
 async def stall(data: bytes) -> float:
-    stalls: list[float] = []
-    ticker = asyncio.create_task(tick(stalls))
-    await asyncio.sleep(0.005)
-    await verify_all([data])
-    await asyncio.sleep(0.002)  # the ticker has to notice what came last
-    ticker.cancel()
+    async with noticed() as stalls:
+        await verify_all([data])
     return max(stalls)
-
-
-async def tick(stalls: list[float]) -> None:
-    last = time.perf_counter()
-    while True:
-        await asyncio.sleep(0.001)
-        now = time.perf_counter()
-        stalls.append(now - last - 0.001)
-        last = now
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ DISCOUNT: Final = 0.999
 """What a verdict weighs after each later one for the task: about the last 500 count, half of it the last 350."""
 CONFIDENCE_Z: Final = 1.2816
 """Standard errors to either side of an estimate: one truth in ten lies below such an interval, and one in ten above."""
-KEPT: Final = 100_000
+KEPT: Final = 10_000
 """Requests that may still be judged; beyond, the oldest are forgotten."""
 TASKS_KEPT: Final = 1_000
 """Tasks with verdicts; beyond, the one judged longest ago is forgotten."""

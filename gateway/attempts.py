@@ -9,15 +9,16 @@ from functools import reduce
 from typing import NamedTuple
 
 import anyio
+import anyio.lowlevel
 
 from gateway import entries as ledger_entries
 from gateway import money, verdicts
+from gateway.chat.history import for_lane
 from gateway.clock import Clock
 from gateway.config import FallbackPolicy
 from gateway.cooldowns import Cause
 from gateway.credentials import KEY_TROUBLE, Credentials
 from gateway.events import AttemptEnded, AttemptStarted, Event
-from gateway.history import for_lane
 from gateway.lanes import Lane
 from gateway.ledger import Booking, Ledger
 from gateway.monitor import Entry, Monitor
@@ -184,6 +185,7 @@ class Desk:
         if self.order.destination is not None:
             call.exchange.folder = self.order.destination.folder
         await turn()  # many may have been let in at once
+        await anyio.lowlevel.checkpoint_if_cancelled()  # another may have brought the images by now
         try:
             call.outcome = await credentials.adapters[call.key].generate(request, call.exchange)
         except Exception as error:  # a bug in an adapter must not cost the images of the calls beside it

@@ -25,9 +25,9 @@ from providers.turnstile import turn
 
 if TYPE_CHECKING:  # rooms that are loaded when somebody enters them
     from gateway.batch.faces import Batch
-    from gateway.bulk import Ended
-    from gateway.chat import AsyncChat
-    from gateway.feeding import Requests
+    from gateway.bulk.feed import Requests
+    from gateway.bulk.run import Ended
+    from gateway.chat.chat import AsyncChat
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | None
 
@@ -106,11 +106,11 @@ class AsyncGateway:
             InvalidRequest: an argument cannot be meant. What is wrong with one of the requests is its result.
             ConfigError: while it runs: the configuration cannot be used after all.
         """
-        from gateway import feeding
-        from gateway.bulk import Bulk, Terms
+        from gateway.bulk import feed
+        from gateway.bulk.run import Bulk, Terms
 
         terms = Terms(concurrency=concurrency, budget=budget, run=run)
-        return feeding.results(Bulk(self, terms, self._clock), feeding.Feed(requests))
+        return feed.results(Bulk(self, terms, self._clock), feed.Feed(requests))
 
     @property
     def batch(self) -> Batch:
@@ -145,7 +145,7 @@ class AsyncGateway:
         Raises:
             InvalidRequest: a field is unknown, belongs to a single turn, or its value cannot be meant.
         """
-        from gateway.chat import AsyncChat
+        from gateway.chat.chat import AsyncChat
 
         return AsyncChat.begun(self.generate, fields)
 
@@ -155,7 +155,7 @@ class AsyncGateway:
         Raises:
             InvalidRequest: the file cannot be read, is damaged, or comes from too late a version; the message says which.
         """
-        from gateway.chat import AsyncChat
+        from gateway.chat.chat import AsyncChat
 
         return AsyncChat.loaded(self.generate, path)
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 
-from gateway import history, money
+from gateway import money
 from gateway.attempts import Tried
 from gateway.chain import Walk
+from gateway.chat import history
 from gateway.events import RequestEnded
 from gateway.health import shut
 from gateway.plan import Exclusion, Plan
@@ -142,7 +143,7 @@ def _wait(tried: Tried, walk: Walk) -> float | None:
     return wait if wait is not None and wait < math.inf else None
 
 
-def no_lane_error(plan: Plan, request: ImageRequest) -> GatewayError:
+def no_lane_error(plan: Plan) -> GatewayError:
     """Why nothing can be tried at all."""
     reasons = {exclusion.reason for exclusion in plan.excluded}
     waits = [exclusion.retry_after for exclusion in plan.excluded if exclusion.retry_after is not None]

@@ -178,17 +178,7 @@ def complaint(details: ErrorDetails, found: Document, known: KnownKeys = known_k
 def _built(settings: Settings, found: Document, environ: Mapping[str, str]) -> Config:
     if not settings.providers:
         raise ConfigError(f"{found.label}: providers: expected at least one table [providers.NAME]")
-    complaints = Complaints()
-    entries: dict[str, ProviderEntry] = {}
-    lanes: list[Lane] = []
-    for name, table in settings.providers.items():
-        with complaints.gathering():
-            entries[name] = _entry(name, table, found, environ)
-        with complaints.gathering():
-            lanes += catalogue.lanes_for(name, table, found.where)
-    with complaints.gathering():
-        budgets = _budgets(settings, found)
-    complaints.told()
+    entries, lanes, budgets = _parts(settings, found, environ)
     return Config(
         egress_country=settings.gateway.egress_country,
         state=settings.gateway.state,
@@ -207,6 +197,24 @@ def _built(settings: Settings, found: Document, environ: Mapping[str, str]) -> C
         state_named="state" in settings.gateway.model_fields_set,
         cache=_cache(settings, found),
     )
+
+
+def _parts(
+    settings: Settings, found: Document, environ: Mapping[str, str]
+) -> tuple[dict[str, ProviderEntry], list[Lane], tuple[Budget, ...]]:
+    """The providers, their lanes, and the budgets; one error tells of the mistakes in all of them."""
+    complaints = Complaints()
+    entries: dict[str, ProviderEntry] = {}
+    lanes: list[Lane] = []
+    for name, table in settings.providers.items():
+        with complaints.gathering():
+            entries[name] = _entry(name, table, found, environ)
+        with complaints.gathering():
+            lanes += catalogue.lanes_for(name, table, found.where)
+    with complaints.gathering():
+        budgets = _budgets(settings, found)
+    complaints.told()
+    return entries, lanes, budgets
 
 
 def _cache(settings: Settings, found: Document) -> CachePolicy:

@@ -14,8 +14,8 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from gateway import money
+from gateway.chat.history import last_image
 from gateway.health import LaneState, shut, size_shut, standing
-from gateway.history import last_image
 from gateway.lanes import Lane
 from gateway.plan import Exclusion, ExclusionReason
 from gateway.quotas import SHARE, Usage, room

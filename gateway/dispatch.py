@@ -15,19 +15,19 @@ from gateway import conclusion, references, router
 from gateway.acceptance import Verdicts
 from gateway.archive import Archive
 from gateway.attempts import Desk, Order, Step, Tried
-from gateway.cache import is_wanted
-from gateway.caching import Caching, Payer, Seeking
+from gateway.cache.cache import is_wanted
+from gateway.cache.read_through import Payer, ReadThrough, Seeking
+from gateway.cache.single_flight import Flights
+from gateway.cache.stragglers import walk_of
 from gateway.chain import Walk
 from gateway.checkups import Checkups
 from gateway.clock import Clock
 from gateway.events import Emitter, LaneChanged, RequestStarted
 from gateway.fingerprint import fingerprint
-from gateway.flights import Flights
 from gateway.forking import survives
 from gateway.health import Standing
 from gateway.idempotency import Idempotency, Wish
 from gateway.lanes import Lane
-from gateway.late import walk_of
 from gateway.monitor import Chance, Monitor
 from gateway.plan import Plan
 from gateway.request import ImageRequest
@@ -35,6 +35,7 @@ from gateway.result import ImageResult
 from gateway.saving import Destination
 from gateway.setup import Setup
 from gateway.setups import Setups
+from providers.errors import GatewayError
 from providers.images import ReferenceImage
 
 _SEEDS: Final = 1 << 53
@@ -135,12 +136,16 @@ class Dispatcher:
                 seconds=setup.seconds(request), again=request.allow_second_charge,
             )  # fmt: skip
             archive = Archive(setup.state.blobs)
-            once = Idempotency(setup.state.claims, archive, self.clock, self.verdicts.judge, setup.broom)
+            once = Idempotency(setup.state.claims, archive, self.clock, self.verdicts.judge, setup.sweeper)
             result = await once.once(
                 wish, lambda: self._served(job, given), lambda: [tried.attempt.billed for tried in job.tried]
             )
         if result.request_id != job.request_id and request.save_to is not None:  # it was drawn before
-            await anyio.to_thread.run_sync(result.save, request.save_to)
+            try:
+                await anyio.to_thread.run_sync(result.save, request.save_to)
+            except OSError as error:
+                told = f"the images were drawn before, but could not be saved: {error.strerror}"
+                raise GatewayError(told, attempts=result.attempts, images=result.images) from None
         return result
 
     async def _served(self, job: _Job, given: tuple[ReferenceImage, ...]) -> ImageResult:
@@ -149,9 +154,9 @@ class Dispatcher:
             if not is_wanted(job.request, setup.config.cache):
                 return await self._drawn(job, given)
             unsaved = replace(job, request=job.request.model_copy(update={"save_to": None}))
-            caching = Caching.of(setup, self.flights, self.clock, self.verdicts.judge)
+            cache = ReadThrough.of(setup, self.flights, self.clock, self.verdicts.judge)
             seeking = await Seeking.of(job.request, given, setup, job.request_id, job.started)
-            return await caching.result(seeking, partial(self._drawn, unsaved, given))
+            return await cache.result(seeking, partial(self._drawn, unsaved, given))
 
     async def _drawn(self, job: _Job, given: tuple[ReferenceImage, ...], payer: Payer | None = None) -> ImageResult:
         """Draw. *payer* may be told before it ends, and is told of what is late."""
@@ -161,7 +166,7 @@ class Dispatcher:
             self.monitor.stir()
             planned = self._plan(setup, job.request, weights)
             if not planned.candidates:
-                raise conclusion.no_lane_error(planned, job.request)
+                raise conclusion.no_lane_error(planned)
             self._settle(job.request, planned)
             order = await _order(setup, job, given, planned)
             desk = Desk(
@@ -174,7 +179,7 @@ class Dispatcher:
             if (
                 not walk.tried and not walk.out_of_time and walk.refusal is None
             ):  # another request shut the lanes a moment ago
-                raise conclusion.no_lane_error(self._plan(setup, job.request, weights), job.request)
+                raise conclusion.no_lane_error(self._plan(setup, job.request, weights))
         return (payer and payer.told) or self._concluded(job, walk)
 
     def _plan(self, setup: Setup, request: ImageRequest, weights: tuple[int, ...]) -> Plan:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from gateway.chat.history import unsigned
 from gateway.request import ImageRequest
 from providers.images import ReferenceImage
 
@@ -21,9 +22,12 @@ _ABOUT_THE_JOB: Final = frozenset(
 
 
 def fingerprint(request: ImageRequest, references: Sequence[ReferenceImage]) -> str:
-    """The SHA-256 of what *request*, with its *references* as they were loaded, asks for; 64 hexadecimal digits."""
+    """The SHA-256 of what *request*, with its *references* as they were loaded, asks for; 64 hexadecimal digits.
+
+    Thought signatures do not count: a conversation that had to leave them out still asks for the same.
+    """
     wanted = {name: getattr(request, name) for name in type(request).model_fields if name not in _ABOUT_THE_JOB}
-    return digest({**wanted, "images": tuple(references)})
+    return digest({**wanted, "images": tuple(references), "history": tuple(map(unsigned, request.history))})
 
 
 def digest(value: object) -> str:

@@ -10,25 +10,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Final
 
 import anyio.to_thread
 
 from gateway.archive import Archive, Lost
-from gateway.broom import Broom
 from gateway.clock import Clock
 from gateway.result import ImageResult, Judge
+from gateway.state.claiming import GRACE, Looks, claimed
 from gateway.state.claims import Claim, Held, Mismatch, New, Saved
 from gateway.state.stores import ClaimStore
+from gateway.sweeper import Sweeper
 from providers.errors import DeadlineExceeded, GatewayError, InvalidRequest, OutcomeUnknown
 from providers.outcome import Billed
 from providers.sanitise import sanitise
-
-GRACE: Final = 30.0
-"""Seconds that a claim outlasts the deadline of its request, for the images to be kept."""
-FIRST_LOOK: Final = 0.05
-LAST_LOOK: Final = 1.0
-"""Seconds between looks whether a request under way has ended: at first, and at most; doubling in between."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +55,14 @@ class Wish:
 class Idempotency:
     """Sees to it that what is done under a key is done once. *judge* takes verdicts on results returned again.
 
-    *broom* sweeps up what was kept long ago.
+    *sweeper* sweeps up what was kept long ago.
     """
 
     claims: ClaimStore
     archive: Archive
     clock: Clock
     judge: Judge | None = None
-    broom: Broom | None = None
+    sweeper: Sweeper | None = None
 
     async def once(
         self, wish: Wish, draw: Callable[[], Awaitable[ImageResult]], billed: Callable[[], Iterable[Billed]]
@@ -98,9 +92,9 @@ class Idempotency:
 
     async def _waited(self, wish: Wish) -> ImageResult | GatewayError | None:
         """What came of the key before, waiting for it if it is under way; None: it is ours now."""
-        ends, look = self.clock.monotonic() + wish.seconds, FIRST_LOOK
+        looks = Looks(self.clock, wish.seconds)
         while True:
-            answer = await self.claims.claim(wish.claim)
+            answer = await claimed(self.claims, wish.claim)
             match answer:
                 case New():
                     return None
@@ -111,11 +105,9 @@ class Idempotency:
                         f"idempotency_key: {sanitise(wish.key)} was used for another request; use a new key for this one"
                     )
                 case Held(owner):
-                    left = ends - self.clock.monotonic()
-                    if left <= 0:
+                    if not looks.left:
                         raise DeadlineExceeded(f"request {owner} under the same idempotency_key has not ended in time")
-                    await self.clock.sleep(min(look, left))
-                    look = min(2 * look, LAST_LOOK)
+                    await looks.pause()
                 case _:
                     raise _unknown(wish, f"request {answer.owner} ended without anybody knowing how")
 
@@ -152,8 +144,8 @@ class Idempotency:
         except BaseException:  # cancelled: nobody has the result
             self.claims.doubt(key, owner)
             raise
-        if self.broom is not None and self.broom.is_due():
-            self.broom.sweep()
+        if self.sweeper is not None and self.sweeper.is_due():
+            self.sweeper.sweep()
         return result
 
 

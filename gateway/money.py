@@ -19,6 +19,12 @@ _MILLION: Final = Decimal(1_000_000)
 _CENT_MILLIONTH: Final = Decimal("0.000001")
 
 
+def dollars(amount: Decimal) -> str:
+    """*amount* in USD as people write it: ``$0.15``, ``$0.0336``, ``$12.00``."""
+    whole, _, fraction = f"{amount:f}".partition(".")
+    return f"${whole}.{fraction.rstrip('0'):0<2}"
+
+
 def price(lane: Lane, size: Size) -> Decimal:
     """The list price of one image in USD."""
     return lane.prices[size]

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
-from gateway.broom import Broom
-from gateway.cache import Cache, cache_blobs
+from gateway.cache.cache import Cache, cache_blobs
 from gateway.clock import Clock
 from gateway.config import Config
 from gateway.credentials import Credentials
@@ -20,6 +19,7 @@ from gateway.request import ImageRequest
 from gateway.sharing import identity
 from gateway.state import State, open_state
 from gateway.state.stores import BLOBS_KEPT
+from gateway.sweeper import Sweeper
 from providers.errors import InvalidRequest
 from providers.provider import ProviderFactory
 
@@ -38,7 +38,7 @@ class Setup:
     state: State
     ledger: Ledger
     cache: Cache
-    broom: Broom
+    sweeper: Sweeper
     loops: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = field(default_factory=WeakKeyDictionary)
 
     @classmethod
@@ -60,8 +60,8 @@ class Setup:
         ledger = Ledger(state.ledger, clock, loaded.budgets)
         kept = before.cache.blobs if before and same and before.config.cache.store == loaded.cache.store else None
         cache = Cache(state.cache, kept or cache_blobs(loaded.cache, state.blobs), loaded.cache, clock)
-        broom = Broom(state.blobs, BLOBS_KEPT, clock)
-        return cls(loaded, {lane.name: lane for lane in loaded.lanes}, credentials, state, ledger, cache, broom)
+        sweeper = Sweeper(state.blobs, BLOBS_KEPT, clock)
+        return cls(loaded, {lane.name: lane for lane in loaded.lanes}, credentials, state, ledger, cache, sweeper)
 
     def seconds(self, request: ImageRequest) -> float:
         """How long the whole request may take."""

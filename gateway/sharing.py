@@ -2,9 +2,9 @@
 
 Seconds are told, not times: how long a lane is still shut. So no clocks are compared, and the server that passes the news
 on keeps them by its own. What is heard is taken for as good as what was seen, with three exceptions. A rest is never
-shortened by it. What may end at any moment in one process alone (a refused key, a region) is not told at all: each process
-finds out by itself, which is free. And that calls never got as far as the upstream says something of this machine's
-network; it opens no breakers elsewhere.
+shortened by it. What ends by something that one process alone gets to see (a refused key, a region) is not told at all: each
+process finds out by itself, which is free. And that calls never got as far as the upstream says something of this machine's
+network: it opens no breakers elsewhere.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ from providers.provider import ProviderFactory, load_provider
 
 if TYPE_CHECKING:  # rooms that are loaded when somebody enters them
     from gateway.batch.faces import SyncBatch
-    from gateway.bulk import Asked, Ended
-    from gateway.chat import Chat
+    from gateway.bulk.run import Asked, Ended
+    from gateway.chat.chat import Chat
 
 T = TypeVar("T")
 
@@ -84,12 +84,12 @@ class Gateway:
         run: str | None = None,
     ) -> Generator[Ended, None, None]:
         """See :meth:`AsyncGateway.generate_many`; *requests* are read in the thread that takes the results."""
-        from gateway import feeding
-        from gateway.bulk import Bulk, Terms
+        from gateway.bulk import feed
+        from gateway.bulk.run import Bulk, Terms
 
         terms = Terms(concurrency=concurrency, budget=budget, run=run)
         bulk = Bulk(self._gateway, terms, self._gateway._clock)
-        return feeding.results_in_thread(bulk, feeding.Feed(requests), self._call)
+        return feed.results_in_thread(bulk, feed.Feed(requests), self._call)
 
     @property
     def batch(self) -> SyncBatch:
@@ -104,13 +104,13 @@ class Gateway:
 
     def chat(self, **fields: Any) -> Chat:
         """See :meth:`AsyncGateway.chat`."""
-        from gateway.chat import Chat
+        from gateway.chat.chat import Chat
 
         return Chat(self._gateway.chat(**fields), self._call)
 
     def load_chat(self, path: str | os.PathLike[str]) -> Chat:
         """See :meth:`AsyncGateway.load_chat`."""
-        from gateway.chat import Chat
+        from gateway.chat.chat import Chat
 
         return Chat(self._gateway.load_chat(path), self._call)
 

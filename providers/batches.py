@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, runtime_checkable
 
 from providers.outcome import Outcome
 from providers.request import UpstreamRequest
 
 BatchState = Literal["pending", "running", "succeeded", "failed", "cancelled", "expired"]
 """``failed``, ``cancelled`` and ``expired`` jobs may have lines that succeeded all the same, and are billed."""
+
+
+GOING_ON: Final[frozenset[BatchState]] = frozenset({"pending", "running"})
+"""States of a job of which more will come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class BatchProgress:
     @property
     def is_over(self) -> bool:
         """Whether nothing more will come."""
-        return self.state not in ("pending", "running")
+        return self.state not in GOING_ON
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from providers.adapter import settle
 from providers.answers import Reply, mapping, objects, string
 from providers.batch_calls import Address, BatchCalls, number, one_model, recorded, unreadable, upload_time, write_lines
 from providers.batch_results import LineSplitter, ListSplitter, Result, Splitter
-from providers.batches import BatchAnswer, BatchLine, BatchProgress, BatchState, not_offered
+from providers.batches import GOING_ON, BatchAnswer, BatchLine, BatchProgress, BatchState, not_offered
 from providers.exchange import Exchange
 from providers.failures import UpstreamError, classify
 from providers.fetch import ImageFetcher
@@ -305,7 +305,7 @@ def _operation(splitter: ListSplitter, batch_id: str) -> Mapping[str, Any]:
 def _state(operation: Mapping[str, Any], told: str) -> BatchState:
     """The state as *told*, if that agrees with whether the operation is done."""
     known = _STATES.get(told.removeprefix("BATCH_STATE_").removeprefix("JOB_STATE_"), "running")
-    if known in ("pending", "running") and operation.get("done") is True:
+    if known in GOING_ON and operation.get("done") is True:
         return "failed" if operation.get("error") else "succeeded"
     return known
 

@@ -1,10 +1,12 @@
-"""The canary: no key of any test may show in a log, an error or what is printed, in the whole suite."""
+"""The canary: no key of any test may show in a log, an error or what is printed, in the whole suite. And fixtures for all."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -86,3 +88,17 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.outcome, report.longrepr = "failed", "a key shows in what was printed or logged"
         report.sections.clear()
     return report
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> Any:
+    """Writes a gateway.toml and gives its path."""
+
+    def write(text: str | bytes) -> Path:
+        path = tmp_path / "gateway.toml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        (tmp_path / "keys").mkdir(exist_ok=True)
+        (tmp_path / "keys" / "second").write_text("second-key\n")
+        return path
+
+    return write

@@ -15,7 +15,7 @@ from gateway import schema
 from gateway.config import load
 from gateway.settings import LaneTable, ProviderTable
 from providers.errors import ConfigError
-from tests.test_config import ENVIRON, FULL, GOOGLE, KINDS
+from tests.configurations import ENVIRON, FULL, GOOGLE, KINDS
 
 ROOT = Path(__file__).parents[1]
 VALIDATOR = jsonschema.Draft7Validator(schema.schema(), format_checker=jsonschema.Draft7Validator.FORMAT_CHECKER)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 
-from gateway import attempts, conclusion
+from gateway import attempts, conclusion, money
 from gateway.attempts import Desk, Step, Tried
 from gateway.batch.jobs import Line
 from gateway.chain import Walk
 from gateway.monitor import Entry
+from gateway.request import ImageRequest
 from gateway.result import Attempt, ImageResult, Judge
 from providers.errors import GatewayError
 from providers.outcome import Outcome
@@ -44,6 +46,23 @@ def refused(desk: Desk, line: Line, refusal: GatewayError) -> GatewayError:
 def result_of(walk: Walk, elapsed: float, today: date, judge: Judge) -> ImageResult | GatewayError:
     """What *walk* ends in."""
     return conclusion.result_of(walk, elapsed, today, judge) or conclusion.error_of(walk)
+
+
+def left(line: Line, request: ImageRequest) -> Decimal | None:
+    """USD of the ``max_cost`` of *request* that *line* has not used; what is under way may come yet, and counts.
+
+    None: there is no limit.
+    """
+    if request.max_cost is None:
+        return None
+    under_way = line.quoted if line.chunk and len(line.attempts) < line.tries else Decimal(0)
+    return request.max_cost - money.total(line.attempts).usd - under_way
+
+
+def is_covered(line: Line, request: ImageRequest) -> bool:
+    """Whether the ``max_cost`` of *request* covers the next try of *line*."""
+    rest = left(line, request)
+    return rest is None or line.quoted <= rest
 
 
 def trail(walk: Walk) -> tuple[Attempt, ...]:

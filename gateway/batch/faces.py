@@ -24,7 +24,7 @@ from gateway.batch.round import Round, offers_of
 from gateway.batch.shipping import Shipping
 from gateway.batch.status import BatchStatus
 from gateway.batch.submission import Submission, Terms
-from gateway.feeding import Call
+from gateway.bulk.feed import Call
 from gateway.result import ImageResult, Judge
 from providers.errors import GatewayError, InvalidRequest, OutcomeUnknown
 from providers.sanitise import sanitise

@@ -16,7 +16,7 @@ from gateway.events import warn
 from gateway.request import ImageRequest
 from gateway.state.claims import KEPT
 from providers.batches import BatchAnswer, BatchRefused
-from providers.errors import GatewayError, InvalidRequest, OutcomeUnknown
+from providers.errors import BudgetExceeded, GatewayError, InvalidRequest, OutcomeUnknown
 from providers.outcome import Outcome
 
 
@@ -56,6 +56,7 @@ class Harvest:
             ending = await self._judged(line, unanswered(chunk))
             if ending is not None:
                 yield ending
+        await round_.write_off(chunk, unanswered(chunk))
         await round_.keep(replace(chunk, settled=True))
 
     async def _taken(self, chunk: Chunk, answer: BatchAnswer) -> Ending | None:
@@ -76,11 +77,11 @@ class Harvest:
         round_ = self.round
         walk = await self._walk(line, outcome)
         attempt = walk.tried[-1].attempt
-        lost = is_passing(outcome)
+        lost, again = is_passing(outcome), line.again(attempt, round_.now)
         if lost and not round_.cancelled and round_.is_late:
             next_one = line.to_chain(round_.now, attempt)
-        elif lost and not round_.is_stopping and line.tries < TRIES:
-            next_one = line.again(attempt, round_.now)
+        elif lost and not round_.is_stopping and line.tries < TRIES and endings.is_covered(again, walk.order.request):
+            next_one = again
         else:
             return await round_.conclude(line, walk)
         await round_.settle(line, attempt)
@@ -131,6 +132,7 @@ class Harvest:
 
         Raises:
             OutcomeUnknown: it was asked so long ago that nobody knows any more what came of it.
+            BudgetExceeded: its tries so far have used up its ``max_cost``.
             InvalidRequest: a reference image is lost.
         """
         round_ = self.round
@@ -145,4 +147,9 @@ class Harvest:
             raise InvalidRequest(f"images: {lost}") from None
         key = f"batch/{round_.job.token}/{line.number}"
         asked = intake.bare(await round_.document(line))
-        return asked.model_copy(update={"images": references, "idempotency_key": key, "save_to": None})
+        left = endings.left(line, asked)
+        if left is not None and left <= 0:
+            raise BudgetExceeded(f"max_cost ${asked.max_cost} is used up by what was or may have been charged so far")
+        return asked.model_copy(
+            update={"images": references, "idempotency_key": key, "save_to": None, "max_cost": left}
+        )

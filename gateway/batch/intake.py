@@ -11,7 +11,7 @@ from typing import Any, Final, TypeGuard, cast
 
 from gateway import references
 from gateway.blobs import Blobs
-from gateway.bulk import Asked, request_of
+from gateway.bulk.run import Asked, request_of
 from gateway.request import ImageRequest
 from providers.errors import InvalidRequest
 from providers.images import ReferenceImage

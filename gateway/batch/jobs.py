@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Final, Literal
 
 from gateway.result import Attempt
-from providers.batches import BatchProgress, BatchState
+from providers.batches import GOING_ON, BatchProgress, BatchState
 from providers.outcome import Outcome, OutcomeName
 from providers.sizes import Size
 
@@ -29,6 +29,8 @@ FIRST_LOOK: Final = 10.0
 LAST_LOOK: Final = 300.0
 LOOK_SHARE: Final = 0.1
 """Seconds between two looks at a chunk: a tenth of its age, at least and at most so many."""
+IN_TRANSIT: Final = timedelta(seconds=60)
+"""How long a chunk whose answer was lost may still be arriving: whoever looks sooner may not find it, and send it twice."""
 
 LineState = Literal["waiting", "submitted", "chain", "succeeded", "failed"]
 """``waiting`` to be put into a chunk, ``submitted`` in one, in the hands of the ordinary ``chain``, or over."""
@@ -55,7 +57,8 @@ class Line:
 
     It travels the *tries*-th time, for *quoted* USD reserved at *started* (UTC), in *chunk*. *attempts* are those that have
     ended. *reference* leads to the result or the error in the archive, *extra* to a result that came too late, and was paid
-    for all the same. *handed_over* is when it was given to the chain.
+    for all the same. *handed_over* is when it was given to the chain. *counters* are those of the budgets in which it is
+    reserved, by name: budgets may change before it is settled. None: nobody has written them down yet.
     """
 
     key: str
@@ -72,6 +75,7 @@ class Line:
     reference: str = ""
     extra: str = ""
     handed_over: datetime | None = None
+    counters: tuple[str, ...] | None = None
 
     @property
     def is_over(self) -> bool:
@@ -85,8 +89,9 @@ class Line:
     def again(self, attempt: Attempt, now: datetime) -> Line:
         """The line after a failed *attempt*, to be put into another chunk."""
         return replace(
-            self, state="waiting", chunk="", tries=self.tries + 1, started=now, attempts=(*self.attempts, attempt)
-        )
+            self, state="waiting", chunk="", tries=self.tries + 1, started=now, attempts=(*self.attempts, attempt),
+            counters=None,
+        )  # fmt: skip
 
     def to_chain(self, now: datetime, attempt: Attempt | None = None) -> Line:
         """The line in the hands of the chain, after *attempt* if that has ended."""
@@ -126,7 +131,7 @@ class Chunk:
     @property
     def is_over(self) -> bool:
         """Whether the upstream is done with it, and its answers can be had."""
-        return self.state not in ("pending", "running")
+        return self.state not in GOING_ON
 
     def told(self, progress: BatchProgress, now: datetime) -> Chunk:
         """The chunk as the upstream tells of it *now*."""
@@ -139,6 +144,8 @@ class Chunk:
     def refused(self, outcome: Outcome, now: datetime) -> Chunk:
         """The chunk after the upstream gave no usable answer: it is asked again after a while."""
         pause = max(self.pause(now), timedelta(seconds=outcome.retry_after or 0.0))
+        if not self.id and outcome.billed != "no":
+            pause = max(pause, IN_TRANSIT)
         return replace(self, not_before=now + pause, detail=f"{outcome.name}: {outcome.detail}")
 
     def pause(self, now: datetime) -> timedelta:

@@ -7,6 +7,7 @@ import secrets
 from typing import Final
 
 from gateway.clock import Clock
+from gateway.state.claiming import claimed
 from gateway.state.claims import Claim, New
 from gateway.state.stores import ClaimStore
 
@@ -34,7 +35,7 @@ class Lease:
         """
         now = self._clock.monotonic()
         if self._renewed is None or now - self._renewed >= RENEWED:
-            taken = isinstance(await self._claims.claim(self._claim), New)
+            taken = isinstance(await claimed(self._claims, self._claim), New)
             self._renewed = now if taken else None
         return self._renewed is not None
 

@@ -70,7 +70,7 @@ class Offers:
             )
             for each in planned.candidates
         )  # fmt: skip
-        error = conclusion.no_lane_error(Plan((), (*planned.excluded, *several, *self.excluded)), request)
+        error = conclusion.no_lane_error(Plan((), (*planned.excluded, *several, *self.excluded)))
         kind = type(error) if isinstance(error, BudgetExceeded | NoLaneAvailable) else NoLaneAvailable
         reasons = str(error).partition(": ")[2]
         return kind(f"{shown(key)} can be served by no lane as a line of a batch: {reasons}", plan=error.plan)

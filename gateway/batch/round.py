@@ -180,13 +180,21 @@ class Round:
         """Note in the ledger what the present try of *line* has cost. Doing it again changes nothing."""
         entry = await self.entry(line)
         ledger = self.setup.ledger
-        booking = Booking(entry, budgets.charges(ledger.budgets, entry))
+        charges = budgets.charges(ledger.budgets, entry)
+        kept = line.counters
+        booking = Booking(entry, tuple(each for each in charges if kept is None or each.counter in kept))
         ledger.settle(booking, attempt.outcome, attempt.billed, attempt.cost)
         await self.setup.state.engine.flush()  # before the line is written down as over: afterwards nobody would do it
 
     async def void(self, line: Line) -> None:
         """Give back what is reserved for *line*, which was not sent."""
         await self.settle(line, Attempt(lane=line.lane, size=line.size, outcome="cancelled", billed="no"))
+
+    async def write_off(self, chunk: Chunk, outcome: Outcome) -> None:
+        """Settle with *outcome* what is still reserved for lines of *chunk* that the chain has taken over meanwhile."""
+        for line in [each for each in self.lines.values() if each.chunk == chunk.name and each.handed_over is not None]:
+            walk = endings.judged(await self.desk(line), line, outcome, self.seconds(line))
+            await self.settle(line, walk.tried[-1].attempt)
 
     async def conclude(self, line: Line, walk: Walk) -> Ending:
         """The end of *line*, to which *walk* has led."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from gateway.batch import endings, intake
 from gateway.batch.endings import Ending
-from gateway.batch.jobs import PASSING, Chunk, Line
+from gateway.batch.jobs import IN_TRANSIT, PASSING, Chunk, Line
 from gateway.batch.offers import travelling
 from gateway.batch.round import Round
 from gateway.cooldowns import Cause
@@ -59,6 +59,8 @@ class Shipping:
                     refused.append((line, answer))
                 elif isinstance(answer, BaseException):
                     raise answer
+                elif line.counters is None:
+                    self.round.learn(replace(line, counters=tuple(charge.counter for charge in answer.charges)))
         return refused
 
     async def withdraw(self) -> None:
@@ -84,6 +86,7 @@ class Shipping:
         """The end of the lines of *chunk*, of which the upstream says with *outcome* that it does not know it."""
         told = Outcome(name=outcome.name, billed="maybe", detail=f"the job is not there any more: {outcome.detail}")
         ended = [await self.give_up(line, told) for line in self.round.travellers(chunk)]
+        await self.round.write_off(chunk, told)
         await self.round.keep(replace(chunk.refused(outcome, self.round.now), settled=True))
         return ended
 
@@ -158,6 +161,7 @@ class Shipping:
         if not packed:
             await round_.keep(replace(chunk, settled=True))
             return ended
+        await round_.keep(replace(chunk, not_before=round_.now + IN_TRANSIT))  # should this process end here
         try:
             progress = await round_.adapter(chunk).submit_batch(chunk.name, packed, TIMEOUT)
         except BatchRefused as refused:

@@ -54,7 +54,7 @@ class BatchStatus:
             ("lines", f"{self.total}: {self.succeeded} succeeded, {self.failed} failed, {self.pending} pending"),
             *((("drawn", f"{self.drawn} of the pending, upstream"),) if self.drawn else ()),
             *(("lane", f"{lane}: {lines}") for lane, lines in self.lanes.items()),
-            ("cost", f"${self.settled:f} settled, ${self.reserved:f} reserved"),
+            ("cost", f"{money.dollars(self.settled)} settled, {money.dollars(self.reserved)} reserved"),
             ("since", f"{self.created:%Y-%m-%d %H:%M} UTC"),
             *((("deadline", f"{self.deadline:%Y-%m-%d %H:%M} UTC"),) if self.deadline else ()),
             *((("twice", f"{self.twice} lines were paid for twice: their answers came late"),) if self.twice else ()),

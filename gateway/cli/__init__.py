@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
     """Run the command line on the arguments of this process."""
@@ -9,4 +11,7 @@ def main() -> None:
     from gateway.cli.consoles import tolerate_any_encoding
 
     tolerate_any_encoding()
-    app(prog_name="image-gateway")
+    try:
+        app(prog_name="image-gateway")
+    except OSError as error:  # of files each command tells itself; what is left is an output that takes no more
+        sys.exit(f"error: {error.strerror or error}")

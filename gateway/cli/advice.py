@@ -10,7 +10,6 @@ from providers.errors import (
     ContentBlocked,
     DeadlineExceeded,
     GatewayError,
-    InvalidRequest,
     NoLaneAvailable,
 )
 from providers.outcome import OutcomeName
@@ -60,8 +59,6 @@ def _by_kind(error: GatewayError) -> Iterator[str]:
         yield "`image-gateway lanes` shows what is configured."
     elif isinstance(error, ContentBlocked):
         yield FOR_OUTCOME["blocked"]
-    elif isinstance(error, InvalidRequest) and not error.attempts:
-        yield "The command's `--help` shows the options."
 
 
 def _by_outcomes(error: GatewayError) -> Iterator[str]:

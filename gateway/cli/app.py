@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from gateway.cli import batch
-from gateway.cli.bulk_options import Rows, Run
+from gateway.cli.bulk_options import BulkRows, Run
 from gateway.cli.options import IMAGE, Asked, By, Common, Output, Since, StateUrl, Watch, spread
+from gateway.cli.simulate_options import Jobs
 
 app = typer.Typer(
     name="image-gateway",
@@ -87,7 +88,7 @@ def generate(
 )
 @spread
 def bulk(
-    rows: Rows,
+    rows: BulkRows,
     run: Run,
     common: Common,
     file: Annotated[
@@ -118,7 +119,9 @@ def chat(
     aspect_ratio: Annotated[str | None, typer.Option(metavar="W:H", help="Such as 16:9.")] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", metavar="MODEL", help="A model's id or alias. Repeatable, in order of preference."),
+        typer.Option(
+            "--model", "-m", metavar="MODEL", help="A model's id or alias. Repeatable, in order of preference."
+        ),
     ] = None,
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="FOLDER", help="Where the images go; without it: here.")
@@ -284,6 +287,7 @@ def schema(output: Output) -> None:
 @spread
 def simulate(
     output: Output,
+    jobs: Jobs,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 for any free one.")] = 0,
     flavour: Annotated[str, typer.Option(metavar="NAME", help="How it answers on OpenAI's wires.")] = "openrouter",
@@ -297,5 +301,5 @@ def simulate(
     """Run an image upstream on this machine for your own tests: it speaks the real wires, and fails on command."""
     from gateway.cli import simulate
 
-    wanted = simulate.Wanted(host=host, port=port, flavour=flavour, faults=tuple(fault or ()), key=key)
+    wanted = simulate.Wanted(host=host, port=port, flavour=flavour, faults=tuple(fault or ()), key=key, jobs=jobs)
     simulate.run(wanted, output, quiet=quiet)

@@ -13,7 +13,7 @@ from gateway.request import ImageRequest, ProviderPreferences
 from providers.errors import InvalidRequest
 
 _AS_THEY_ARE = (
-    "size", "aspect_ratio", "n", "min_size", "model", "quality", "task", "residency", "max_cost", "deadline",
+    "size", "aspect_ratio", "n", "min_size", "model", "quality", "task", "residency", "max_cost", "deadline", "cache",
     "system_instruction", "temperature", "top_p", "seed", "thinking", "grounding", "output_format", "require_parameters",
 )  # fmt: skip
 """The options that are fields of a request by the same name."""

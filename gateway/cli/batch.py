@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from gateway.cli.options import COMMON, IMAGE, LANES, LIMITS, Common, Texts, spread
+from gateway.cli.options import COMMON, LIMITS, Common, spread
+from gateway.cli.row_options import Rows
 
 app = typer.Typer(
     name="batch",
@@ -19,37 +20,13 @@ app = typer.Typer(
 Name = Annotated[str, typer.Argument(metavar="JOB", help="The job's name.")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lines:
-    """What lines ask for that do not say otherwise, by the names of a request's fields."""
-
-    size: Annotated[
-        str | None, typer.Option(metavar="512|1K|2K|4K", help="Where a line does not say.", rich_help_panel=IMAGE)
-    ] = None
-    aspect_ratio: Annotated[
-        str | None, typer.Option(metavar="W:H", help="Where a line does not say.", rich_help_panel=IMAGE)
-    ] = None
-    model: Annotated[
-        Texts,
-        typer.Option(
-            "--model", "-m", metavar="MODEL", help="Where a line names none. Repeatable.", rich_help_panel=LANES
-        ),
-    ] = None
-    quality: Annotated[
-        str | None, typer.Option(metavar="standard|premium|auto", help="The class of models.", rich_help_panel=LANES)
-    ] = None
-    max_cost: Annotated[
-        float | None, typer.Option(metavar="USD", help="For each line.", rich_help_panel=LIMITS)
-    ] = None  # fmt: skip
-
-
 @app.command(
     epilog="Examples:\n\nimage-gateway batch submit prompts.csv --name posters --size 2K\n\n"
     "image-gateway batch submit prompts.jsonl --deadline 14400"
 )
 @spread
 def submit(
-    lines: Lines,
+    lines: Rows,
     common: Common,
     file: Annotated[
         str,
@@ -77,7 +54,7 @@ def submit(
     from gateway.cli import jobs
 
     defaults = {name: value for name, value in asdict(lines).items() if value not in (None, [])}
-    jobs.submit(file, jobs.Terms(name=name, deadline=deadline), defaults, common)
+    jobs.submit(file, {"name": name, "deadline": deadline}, defaults, common)
 
 
 @app.command(epilog="Examples:\n\nimage-gateway batch status\n\nimage-gateway batch status posters --json")

@@ -17,7 +17,9 @@ import anyio.to_thread
 import typer
 from rich.text import Text
 
-from gateway.bulk import Bulk, Terms
+from gateway.bulk.budget import amount
+from gateway.bulk.feed import Feed, results
+from gateway.bulk.run import Bulk, Terms
 from gateway.cli import contact_sheet, exits, files, json_output, tables, tally
 from gateway.cli.consoles import stderr, stdout, visible, warn
 from gateway.cli.exits import reporting
@@ -28,8 +30,6 @@ from gateway.cli.request_files import read_requests
 from gateway.cli.rows import Resumption, Row
 from gateway.client import AsyncGateway
 from gateway.clock import Clock
-from gateway.feeding import Feed, results
-from gateway.purse import amount
 from gateway.request import ImageRequest
 from providers.errors import GatewayError
 
@@ -273,10 +273,13 @@ class _Job:
             console.print(Text(f"→ {hint}"), soft_wrap=True)
 
     def _hints(self, good: int, kinds: Mapping[str, int]) -> Iterator[str]:
+        beyond = 0 if self._budget is None else kinds.get("BudgetExceeded", 0)
         closed = kinds.get("OutcomeUnknown", 0) + kinds.get("ContentBlocked", 0)
-        if self._budget is not None and good < len(self._rows) and self._manifest.spent >= self._budget:
-            yield "the budget is spent; a larger --budget goes on"
-        if good + closed < len(self._rows):
+        if self._budget is not None and good < len(self._rows) and (beyond or self._manifest.spent >= self._budget):
+            yield "the budget does not cover the rest; a larger --budget goes on"
+        if kinds.get("NoLaneAvailable"):
+            yield "`image-gateway plan` says why no lane can serve a request, and `lanes` what is configured"
+        if good + closed + beyond < len(self._rows):
             yield "the same command goes on where this one has stopped, and pays for nothing twice"
         if kinds.get("OutcomeUnknown"):
             yield "of those whose outcome is unknown the images may have been paid for; --again draws them all the same"

@@ -7,39 +7,17 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.options import IMAGE, LANES, LIMITS, Texts
+from gateway.cli.options import IMAGE, LIMITS
+from gateway.cli.row_options import Rows
 
 RUN = "The run"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rows:
-    """What rows ask for that do not say otherwise, by the names of a request's fields."""
+class BulkRows(Rows):
+    """What rows of a bulk run ask for that do not say otherwise."""
 
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="512|1K|2K|4K", help="How large, where a row does not say.", rich_help_panel=IMAGE),
-    ] = None
-    aspect_ratio: Annotated[
-        str | None, typer.Option(metavar="W:H", help="Such as 16:9, where a row does not say.", rich_help_panel=IMAGE)
-    ] = None
     output_format: Annotated[str | None, typer.Option(metavar="png|jpeg|webp", rich_help_panel=IMAGE)] = None
-    model: Annotated[
-        Texts,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="MODEL",
-            help="A model's id or alias, where a row names none. Repeatable, in order of preference.",
-            rich_help_panel=LANES,
-        ),
-    ] = None
-    quality: Annotated[
-        str | None, typer.Option(metavar="standard|premium|auto", help="The class of models.", rich_help_panel=LANES)
-    ] = None
-    max_cost: Annotated[
-        float | None, typer.Option(metavar="USD", help="For each row.", rich_help_panel=LIMITS)
-    ] = None  # fmt: skip
     deadline: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="For each row, once it has begun.", rich_help_panel=LIMITS)
     ] = None

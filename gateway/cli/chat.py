@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import typer
 
-from gateway.chat import Chat
+from gateway.chat.chat import Chat
 from gateway.cli import exits, failures, files, json_output, report
 from gateway.cli.consoles import stderr, stdout, visible, warn
 from gateway.cli.exits import reporting
@@ -91,21 +91,22 @@ class Talk:
         elif command == "/size":
             self.fields["size"] = argument
         elif command == "/image":
-            self.images.append(Path(argument))
+            self.images.append(_file(argument))
         elif command == "/save":
             _save(self.chat, argument)
         else:
             raise InvalidRequest(f"{visible(command)}: there is no such command\n{COMMANDS}")
         self._keep()
-        stderr().print(f"{len(self.chat)} turns")
+        number = len(self.chat)
+        stderr().print(f"{number} turn{'s' * (number != 1)}")
 
     def _send(self, prompt: str) -> None:
         target = files.target(self.wanted.output, prompt)
         with stderr().status("drawing"):
             result = self.chat.send(prompt, images=self.images, **self.fields)
         self.images = []
+        _show(result, files.save(result.images, target, warn), self.common)  # first what was paid for
         self._keep()
-        _show(result, files.save(result.images, target, warn), self.common)
 
     def _keep(self) -> None:
         if self.wanted.file is not None:
@@ -113,6 +114,8 @@ class Talk:
 
 
 def _begun(gateway: Gateway, wanted: Wanted) -> Chat:
+    if wanted.file is not None and not Path(wanted.file).parent.is_dir():
+        raise InvalidRequest(f"file: there is no folder {str(Path(wanted.file).parent)!r}")
     if wanted.file is not None and Path(wanted.file).exists():
         if wanted.fields:
             warn(f"{wanted.file} goes on with its own options; give others before a new conversation")
@@ -135,7 +138,15 @@ def _typed() -> Iterator[str]:
             return
 
 
+def _file(argument: str) -> Path:
+    if not Path(argument).is_file():
+        raise InvalidRequest(f"/image: there is no file {visible(argument)!r}")
+    return Path(argument)
+
+
 def _save(chat: Chat, path: str) -> None:
+    if not Path(path).name:
+        raise InvalidRequest("/save: expected the name of a file, as in /save lighthouse.chat")
     try:
         chat.save(path)
     except OSError as error:

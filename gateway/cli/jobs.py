@@ -27,18 +27,17 @@ from gateway.client import AsyncGateway
 from gateway.result import ImageResult
 from providers.errors import ConfigError, GatewayError
 
-__all__ = ["Terms", "cancel", "fetch", "status", "submit"]
-
 STATE_STYLE: Final[Mapping[str, str]] = {"done": "green", "cancelled": "dim", "cancelling": "yellow"}
 
 T = TypeVar("T")
 
 
-def submit(file: str, terms: Terms, defaults: Mapping[str, Any], common: Common) -> None:
-    """Send the lines of *file* off, with *defaults* where they do not say otherwise, and show the job."""
+def submit(file: str, terms: Mapping[str, Any], defaults: Mapping[str, Any], common: Common) -> None:
+    """Send the lines of *file* off on these *terms*, with *defaults* where they do not say otherwise, and show the job."""
     with _lasting(common) as gateway:
+        Terms(**terms)  # what is wrong with these is told before the file is read
         requests = read_requests(Path(file), defaults)
-        made = _run(gateway, lambda: gateway.batch.submit(requests, name=terms.name, deadline=terms.deadline))
+        made = _run(gateway, lambda: gateway.batch.submit(requests, **terms))
     _show(made, common)
     if not common.as_json:
         stdout().print(Text(f"→ image-gateway batch fetch {made.id} -o {made.id}", style="dim"), soft_wrap=True)

@@ -38,7 +38,9 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, Decimal):
         return float(value)  # prints the same digits: prices have few
-    return str(value) if isinstance(value, date | Path) else value
+    if isinstance(value, date):  # a datetime is one
+        return value.isoformat()
+    return str(value) if isinstance(value, Path) else value
 
 
 def result(made: ImageResult, paths: Sequence[Path]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ def configure(verbose: bool) -> None:
     import logging
 
     if not verbose:
-        logging.getLogger(LOGGER_NAME).addHandler(logging.NullHandler())  # else Python prints warnings of its own accord
+        # Without any handler Python prints warnings of its own accord.
+        logging.getLogger(LOGGER_NAME).addHandler(logging.NullHandler())
         return
     import structlog
 

@@ -19,7 +19,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, Self
 
-from gateway.bulk import cost_of
+from gateway.bulk.run import cost_of
 from gateway.cli.request_files import wanted
 from gateway.fingerprint import digest
 from gateway.request import ImageRequest
@@ -163,10 +163,15 @@ class Manifest:
 
     def _note(self, entry: Entry) -> None:
         before = self.entries.get(entry.key)
-        if before is not None and before.state == "begun":
+        if before is not None and (before.state == "begun" or _is_same_image(before, entry)):
             self.spent -= before.cost
         self.spent += entry.cost
         self.entries[entry.key] = entry
+
+
+def _is_same_image(before: Entry, entry: Entry) -> bool:
+    """Whether *entry* tells again what *before* told: what was paid for once came back under its idempotency key."""
+    return bool(entry.request_id) and entry.request_id == before.request_id
 
 
 def identity(request: ImageRequest) -> str:

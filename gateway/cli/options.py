@@ -143,6 +143,14 @@ class Asked:
         str | None,
         typer.Option(metavar="PLACE", help="Only lanes that promise to process there, e.g. eu.", rich_help_panel=LANES),
     ] = None
+    cache: Annotated[
+        bool | None,
+        typer.Option(
+            "--cache/--no-cache",
+            help="Give an image of the same request again, at no cost; as [cache] says if not given.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None
     max_cost: Annotated[
         float | None,
         typer.Option(metavar="USD", help="For the whole request, failed attempts included.", rich_help_panel=LIMITS),

@@ -28,8 +28,9 @@ def show(result: ImageResult, paths: Sequence[Path], console: Console) -> None:
     for name, told in _facts(result, paths):
         facts.add_row(name, told)
     console.print(facts)
-    console.print()
-    console.print(tables.trail(result.attempts))
+    if result.attempts:
+        console.print()
+        console.print(tables.trail(result.attempts))
 
 
 def _facts(result: ImageResult, paths: Sequence[Path]) -> Iterator[tuple[str, Text]]:
@@ -38,7 +39,7 @@ def _facts(result: ImageResult, paths: Sequence[Path]) -> Iterator[tuple[str, Te
         yield "", Text(f"{image.width} × {image.height} pixels, {_kind(image.mime_type)}, {_megabytes(image.data)}")
     yield "size", _size(result)
     yield "lane", Text(visible(result.lane))
-    yield "cost", _costs(result.cost, result.total_cost)
+    yield "cost", Text("$0.00, from the cache") if result.cached else _costs(result.cost, result.total_cost)
     yield "time", Text(f"{result.elapsed:.1f} s")
     if result.text.strip():
         yield "text", Text(sanitise(result.text, limit=MAX_TEXT))

@@ -102,7 +102,7 @@ def _text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise InvalidRequest(f"{path.name} line {line}: expected UTF-8 text") from None
+        raise InvalidRequest(f"{path.name} line {line}: expected UTF-8 text; save the file as UTF-8") from None
 
 
 def _told(name: str, problems: Problems) -> str:
@@ -141,7 +141,7 @@ def _object(line: str) -> Mapping[str, Any]:
     if isinstance(found, str):
         return {"prompt": found}
     if not isinstance(found, dict):
-        raise _RowError("expected an object with the fields of a request, or a text: the prompt")
+        raise _RowError("expected an object with the fields of a request, or a prompt in quotes")
     _check_names(found)
     return found
 
@@ -153,8 +153,11 @@ def _from_csv(text: str, problems: Problems) -> Iterator[_Row]:
     try:
         columns = [name.strip() for name in next(reader, [])]
         _check_header(columns)
-    except (_RowError, csv.Error) as wrong:
+    except _RowError as wrong:
         problems.append((1, str(wrong)))
+        return
+    except csv.Error as error:
+        problems.append((1, _csv_problem(error)))
         return
     while True:
         line = reader.line_num + 1
@@ -163,10 +166,18 @@ def _from_csv(text: str, problems: Problems) -> Iterator[_Row]:
             if cells is None:
                 return
         except csv.Error as error:
-            problems.append((line, str(error)))
+            problems.append((line, _csv_problem(error)))
             return
         if any(map(str.strip, cells)):
             yield _read_row(line, columns, cells, problems)
+
+
+def _csv_problem(error: csv.Error) -> str:
+    """What is wrong with a line in our words, where the module's own say little."""
+    told = str(error)
+    if "field limit" in told:
+        return f"a cell has more than {csv.field_size_limit():,} characters; is a quote not closed?"
+    return "a quote is opened and not closed" if "end of data" in told else told
 
 
 def _columns(header: str, delimiter: str) -> list[str]:
@@ -187,8 +198,9 @@ def _check_names(names: Iterable[str]) -> None:
         if name in _OURS:
             raise _RowError(f"{name}: is set by the command; to name a row, use {KEY}")
         if name not in (*FIELDS, KEY):
-            near = difflib.get_close_matches(name, (*FIELDS, KEY), n=1, cutoff=0.0)
-            raise _RowError(f"{name or 'a field without a name'}: there is no such field; did you mean {near[0]}?")
+            near = difflib.get_close_matches(name, (*FIELDS, KEY), n=1)
+            meant = f"did you mean {near[0]}?" if near else f"there are {', '.join((*FIELDS, KEY))}"
+            raise _RowError(f"{name or 'a field without a name'}: there is no such field; {meant}")
 
 
 def _read_row(line: int, columns: Sequence[str], cells: Sequence[str], problems: Problems) -> _Row:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, Literal
 
-from gateway.bulk import changed
+from gateway.bulk.run import changed
 from gateway.cli.manifest import Entry, Manifest, identity, now
 from gateway.request import ImageRequest
 from gateway.state.claims import KEPT

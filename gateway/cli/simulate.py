@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from queue import SimpleQueue
 from typing import Final
 
@@ -16,9 +16,10 @@ from gateway.cli import json_output, logs
 from gateway.cli.consoles import stderr, stdout, visible
 from gateway.cli.exits import reporting
 from gateway.cli.options import Output
+from gateway.cli.simulate_options import Jobs
 from gateway.cli.traffic import Seen, WatchedSimulator, Watcher
 from providers.errors import ConfigError
-from providers.simulator import Fault, Simulator, parse_fault
+from providers.simulator import BatchBehaviour, Fault, Simulator, parse_fault
 from providers.simulator.models import find
 
 KEY_VARIABLE: Final = "SIMULATOR_KEY"
@@ -30,13 +31,14 @@ _DIALECTS: Final = {"openai": "images", "google-compat": "images", "new-api": "n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """The simulator that is asked for. *key* None accepts any key, or none."""
+    """The simulator that is asked for. *key* None accepts any key, or none; *jobs* is how batch jobs go on."""
 
     host: str
     port: int
     flavour: str
     faults: tuple[str, ...]
     key: str | None
+    jobs: Jobs
 
 
 def run(wanted: Wanted, output: Output, *, quiet: bool) -> None:
@@ -69,9 +71,8 @@ def _serving(wanted: Wanted, watcher: Watcher) -> Iterator[Simulator]:
     faults = [_fault(text) for text in wanted.faults]
     keys = None if wanted.key is None else [wanted.key]
     try:
-        simulator = WatchedSimulator(
-            watcher, wanted.flavour, faults, keys=keys, host=wanted.host, port=wanted.port
-        )  # fmt: skip
+        address, batches = (wanted.host, wanted.port), BatchBehaviour(**asdict(wanted.jobs))
+        simulator = WatchedSimulator(watcher, wanted.flavour, faults, keys=keys, address=address, batches=batches)
         simulator.start()
     except ValueError as error:
         raise ConfigError(f"flavour: {error}") from None

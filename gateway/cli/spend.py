@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from rich.bar import Bar
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -23,7 +24,7 @@ from gateway.spending import By, Spent, spent, total
 from providers.errors import InvalidRequest
 
 BAR: Final = 20
-"""Columns of the longest bar."""
+"""Columns of the longest bar, where there is room for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +59,10 @@ def _shown(rows: Sequence[Spent], whole: Spent, by: By) -> RenderableType:
     most = max(row.usd for row in rows)
     for row in (*rows, whole):
         style = "bold" if row is whole else ""
-        bar = "" if row is whole or not most else "█" * round(row.usd / most * BAR)
+        bar = "" if row is whole or not most else Bar(float(most), 0, float(row.usd), color="blue")
         cells = (visible(row.name), str(row.calls), str(row.failed), tables.usd(row.usd), tables.usd(row.uncertain))
-        made.add_row(*(Text(cell, style=style) for cell in cells), Text(bar, style="blue"))
+        made.add_row(*(Text(cell, style=style) for cell in cells), bar)
+    made.columns[-1].max_width = BAR
     tables.keep_whole(made, by, tables.MAX_NAME_BESIDE_HEALTH)
     remark = "perhaps: the part of USD of which nobody knows whether it was billed"
     return Group(made, Text(), Text(remark, style="dim")) if whole.uncertain else made

@@ -7,10 +7,11 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
 from rich.cells import cell_len
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from gateway import money
 from gateway.cli.consoles import visible
 from gateway.health import LaneHealth
 from gateway.plan import AcceptanceRow, Candidate, Exclusion
@@ -26,6 +27,9 @@ MAX_NAME: Final = 48
 MAX_NAME_BESIDE_HEALTH: Final = 38
 """The same, where 80 columns have to hold five figures as well."""
 
+WIDE_ENOUGH: Final = 80
+"""Columns that a table may count on; with fewer, its rows stand one under another, cell by cell."""
+
 _CENT_HUNDREDTH: Final = Decimal("0.0001")
 
 
@@ -33,9 +37,7 @@ def usd(amount: Decimal | None) -> str:
     """*amount* as money: ``$0.15``, ``$0.0336``; a dash for None."""
     if amount is None:
         return "–"
-    digits = f"{amount.quantize(_CENT_HUNDREDTH, ROUND_HALF_UP):f}".rstrip("0")
-    whole, _, fraction = digits.partition(".")
-    return f"${whole}.{fraction:0<2}"
+    return money.dollars(amount.quantize(_CENT_HUNDREDTH, ROUND_HALF_UP))
 
 
 def outcome_style(outcome: str) -> str:
@@ -45,9 +47,32 @@ def outcome_style(outcome: str) -> str:
     return {"wrong_size": "yellow", "blocked": "magenta", "no_image": "magenta", "cancelled": "dim"}.get(outcome, "red")
 
 
+class _Fitting(Table):
+    """A table; where it would be cut off, a block for each row, with a line for each cell."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if options.max_width >= WIDE_ENOUGH:
+            yield from super().__rich_console__(console, options)
+            return
+        if self.title:
+            yield Text(str(self.title), style="bold")
+        for cells in zip(*(column.cells for column in self.columns), strict=True):
+            yield self._block([Text() if cell is None else cell for cell in cells])
+
+    def _block(self, cells: Sequence[RenderableType]) -> Table:
+        block = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
+        block.add_column(style="dim", no_wrap=True)
+        block.add_column(overflow="fold")
+        for column, cell in zip(self.columns, cells, strict=True):
+            if str(cell):
+                block.add_row(str(column.header), cell)
+        block.add_row()
+        return block
+
+
 def table(*headers: str, title: str = "", right: Sequence[str] = ()) -> Table:
     """An airy table; the columns named in *right* hold figures."""
-    made = Table(
+    made = _Fitting(
         box=None, padding=(0, 2, 0, 0), pad_edge=False, title=title or None, title_justify="left", title_style="bold"
     )
     for header in headers:

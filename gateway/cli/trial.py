@@ -26,7 +26,7 @@ from gateway.cli.gateways import opened_with_warnings
 from gateway.cli.options import Common
 from gateway.client import AsyncGateway
 from gateway.lanes import Lane
-from gateway.trial import drawing, plan, report, server, verdicts
+from gateway.trial import drawing, judging, plan, report, server
 from gateway.trial.desk import Desk
 from gateway.trial.drawing import Drawing, Ended, Task
 from gateway.trial.journal import IMAGES, Begun, Failed, Journal
@@ -77,6 +77,8 @@ def run(wanted: Wanted, common: Common) -> None:
         with opened_with_warnings(common) as gateway:
             lanes = _lanes(wanted.lanes, gateway.config.lanes)
             trial = _Trial(asked, lanes, Journal(_folder(wanted, asked)))
+            if wanted.report_only and not trial.journal.exists:
+                raise InvalidRequest(f"{trial.journal.folder}: there is no trial yet; without --report-only it begins")
             if not wanted.report_only:
                 _begin(trial)
                 _draw(trial, gateway, wanted)
@@ -103,9 +105,9 @@ def _folder_told() -> Iterator[None]:
 def _lanes(names: str, known: Sequence[Lane]) -> tuple[Lane, ...]:
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     lanes = tuple({lane.name: lane for lane in (_lane(name, known) for name in wanted)}.values())
-    if not 2 <= len(lanes) <= verdicts.MAX_SHOWN:
+    if not 2 <= len(lanes) <= judging.MAX_SHOWN:
         raise InvalidRequest(
-            f"lanes: expected 2 to {verdicts.MAX_SHOWN} different lanes, as a/b,c/d; configured are: {_list(known)}"
+            f"lanes: expected 2 to {judging.MAX_SHOWN} different lanes, as a/b,c/d; configured are: {_list(known)}"
         )
     return lanes
 
@@ -221,8 +223,8 @@ def _judge(trial: _Trial, wanted: Wanted) -> None:
         typer.Exit: it was interrupted. The report is not shown then: whoever judges must not know it.
     """
     known = trial.journal.trial()
-    shown = verdicts.sheets(trial.plan, trial.names, known)
-    judged = len(verdicts.judged_in_order(shown, known))
+    shown = judging.sheets(trial.plan, trial.names, known)
+    judged = len(judging.judged_in_order(shown, known))
     if not shown or (judged == len(shown) and judged in known.revealed):
         return
     try:

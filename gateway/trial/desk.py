@@ -8,9 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from gateway.trial.journal import Drawn, Journal, Revealed, Trial, Verdict, Withdrawn
+from gateway.trial.judging import Sheet, judged_in_order, sheets, verdicts_on
 from gateway.trial.plan import TrialPlan
 from gateway.trial.report import recommended, report
-from gateway.trial.verdicts import Sheet, judged_in_order, sheets, verdicts_on
 from providers.errors import InvalidRequest
 
 

@@ -135,7 +135,7 @@ def tasks(
             request = request_for(prompt, lane, plan, trial, journal)
             planned = gateway.plan(request)
             if not planned.candidates:
-                raise conclusion.no_lane_error(planned, request)
+                raise conclusion.no_lane_error(planned)
             yield Task(prompt, lane, request, planned.candidates[0].expected_cost)
 
 

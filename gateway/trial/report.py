@@ -12,9 +12,9 @@ from gateway.acceptance import Tally, loss, share_interval, verdict
 from gateway.trial import stopping
 from gateway.trial.estimate import estimate
 from gateway.trial.journal import Drawn, Trial
+from gateway.trial.judging import Sheet, judged_in_order, sheets
 from gateway.trial.plan import TrialPlan
 from gateway.trial.stopping import Recommendation
-from gateway.trial.verdicts import Sheet, judged_in_order, sheets
 
 Z: Final = 1.96
 """Standard errors to either side of the figures that are shown: 95 % of such intervals hold the truth."""

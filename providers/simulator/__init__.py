@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     from providers.simulator.recording import RecordedRequest as RecordedRequest
     from providers.simulator.simulator import Simulator as Simulator
 
-__all__ = ["FLAVOURS", "BatchBehaviour", "BatchRecord", "Fault", "RecordedRequest", "Simulator", "faults", "parse_fault"]
+__all__ = [
+    "FLAVOURS",
+    "BatchBehaviour",
+    "BatchRecord",
+    "Fault",
+    "RecordedRequest",
+    "Simulator",
+    "faults",
+    "parse_fault",
+]
 
 _HOMES: Final = {
     "BatchBehaviour": "batch_jobs",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from PIL import Image
 
@@ -25,9 +25,7 @@ from providers.simulator.messages import Answer, Request, RequestError
 from providers.simulator.recording import Book
 from providers.simulator.rules import Rules, Target
 from providers.simulator.studio import DrawnImage, finished
-
-if TYPE_CHECKING:
-    from providers.simulator.routes import Wire
+from providers.simulator.wire import Wire
 
 RATE: Final = Decimal("0.5")
 """What a line costs of the price of a call (both vendors' price lists, 2026)."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from providers.simulator.drawing import Picture
 from providers.simulator.effects import Redraw, Reply, Spoil
@@ -14,9 +13,7 @@ from providers.simulator.jobs import Job
 from providers.simulator.messages import Answer
 from providers.simulator.recording import Book
 from providers.simulator.studio import DrawnImage, finished
-
-if TYPE_CHECKING:
-    from providers.simulator.routes import Wire
+from providers.simulator.wire import Wire
 
 Draw = Callable[[Picture], Awaitable[DrawnImage]]
 

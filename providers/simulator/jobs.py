@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
@@ -12,10 +12,8 @@ from PIL import Image
 
 from providers.simulator.drawing import Picture
 from providers.simulator.effects import Redraw
-from providers.simulator.messages import Answer
 from providers.simulator.models import Model
 from providers.simulator.pixels import Pixels, nearest_ratio, pixels, rescale
-from providers.simulator.studio import DrawnImage
 from providers.sizes import EDGE, Size
 
 
@@ -85,10 +83,6 @@ class Job:
             title=self.prompt[:200],
             caption=f"{self.size} · {width}x{height} · {self.asked_model}{which}",
         )
-
-
-Compose = Callable[[Job, Sequence[DrawnImage]], Answer]
-"""How a wire answers a job whose images are drawn."""
 
 
 def dimensions(model: Model, size: Size, ratio: str | None, references: Sequence[Pixels]) -> tuple[str, Pixels]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from providers.simulator.actions import chosen
 from providers.simulator.batch_jobs import BatchJob, BatchJobs, Line, State, Workbench
 from providers.simulator.files import Files, StoredFile
 from providers.simulator.forms import parse_form
@@ -57,11 +57,11 @@ class OpenAIBatches:
         Raises:
             RequestError: the request is refused.
         """
-        for method, pattern, act in _ACTIONS:
-            found = re.match(pattern, request.path) if method == request.method else None
-            if found:
-                return await act(self, request, found[1])
-        raise _missing("path", request.path)
+        found = chosen(_ACTIONS, request)
+        if found is None:
+            raise _missing("path", request.path)
+        act, name = found
+        return await act(self, request, name)
 
     async def upload(self, request: Request, _: str) -> Answer:
         """``POST files``, a form with the file and its purpose."""

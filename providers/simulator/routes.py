@@ -3,44 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-from providers.simulator import batches, chat_wire, google_wire, imagen_wire, images_wire, interactions, openai_batches
-from providers.simulator.effects import Reply
-from providers.simulator.flavours import Site
-from providers.simulator.jobs import Job
-from providers.simulator.messages import Answer, Request
+from providers.simulator import (
+    chat_wire,
+    google_batches,
+    google_wire,
+    imagen_wire,
+    images_wire,
+    interactions,
+    openai_batches,
+)
+from providers.simulator.messages import Request
 from providers.simulator.rules import Purpose
-from providers.simulator.studio import DrawnImage
-
-Family = Literal["google", "imagen", "interactions", "chat", "images"]
-
-
-@dataclass(frozen=True, slots=True)
-class Wire:
-    """A way to ask for images: *parse* turns a request into a job, *compose* the drawn job into an answer."""
-
-    family: Family
-    parse: Callable[[Request, str, Site], Job]
-    compose: Callable[[Job, Sequence[DrawnImage], Site], Answer]
-    models_list: Callable[[str | None, Site], Answer]
-
-    @property
-    def google(self) -> bool:
-        """Whether it is one of Google's own."""
-        return self.family in ("google", "imagen", "interactions")
-
-    def reply(self, fault: Reply, site: Site) -> Answer:
-        """What *fault* comes to on this wire."""
-        if self.family == "interactions":
-            return interactions.refusal(fault.google)
-        if self.google:
-            return (fault.imagen if self.family == "imagen" else None) or fault.google
-        own = fault.chat if self.family == "chat" else fault.images
-        return own or site.flavour.error(fault.google, fault.status or fault.google.status)
-
+from providers.simulator.wire import Wire
 
 GOOGLE: Final = Wire("google", google_wire.parse, google_wire.compose, google_wire.models_list)
 IMAGEN: Final = Wire("imagen", imagen_wire.parse, imagen_wire.compose, google_wire.models_list)
@@ -70,7 +47,7 @@ _TABLE: Final[tuple[tuple[str, re.Pattern[str], Wire, Purpose], ...]] = (
     ("GET", re.compile(rf"^/v1beta1?/{_VERTEX}models(?:/(.+))?$"), GOOGLE, "list"),
     ("GET", re.compile(rf"{_OPENAI}/models(?:/(.+))?$"), CHAT, "list"),
     ("GET", re.compile(r"^/files/(\w+\.\w+)$"), CHAT, "file"),
-    *((method, re.compile(pattern), GOOGLE, "batch") for method, pattern in batches.PATHS),
+    *((method, re.compile(pattern), GOOGLE, "batch") for method, pattern in google_batches.PATHS),
     *((method, re.compile(pattern), CHAT, "batch") for method, pattern in openai_batches.PATHS),
 )
 

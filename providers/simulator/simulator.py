@@ -27,8 +27,7 @@ class Simulator:
         flavour: how it answers on OpenAI's wires, a key of ``FLAVOURS``. Google's wire has one form.
         faults: what fails from the start.
         keys: the API keys it accepts; None accepts any. Kept as digests.
-        host: the address to listen on.
-        port: the port, 0 for any free one.
+        address: the host and the port to listen on; port 0 is any free one.
         ssl_context: serves HTTPS with it.
         payload_bytes: about how many bytes each JPEG or PNG shall have at least.
         models: ids to offer besides the vendors' own; they behave as ``gemini-3.1-flash-image`` does.
@@ -44,8 +43,7 @@ class Simulator:
         faults: Iterable[Fault] = (),
         *,
         keys: Collection[str] | None = None,
-        host: str = "127.0.0.1",
-        port: int = 0,
+        address: tuple[str, int] = ("127.0.0.1", 0),
         ssl_context: ssl.SSLContext | None = None,
         payload_bytes: int | None = None,
         models: Iterable[str] = (),
@@ -56,8 +54,7 @@ class Simulator:
         digests = None if keys is None else frozenset(map(digest, keys))
         behaviour = batches or BatchBehaviour()
         self._upstream = Upstream(_site(flavour, models), Rules(faults), digests, payload_bytes, behaviour)
-        self._host = host
-        self._port = port
+        self._host, self._port = address
         self._ssl_context = ssl_context
         self._thread: threading.Thread | None = None
         self._ready = threading.Event()

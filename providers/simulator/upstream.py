@@ -9,20 +9,21 @@ from typing import Protocol
 
 from providers.simulator import openai_errors
 from providers.simulator.batch_jobs import BatchBehaviour, BatchJobs, Workbench
-from providers.simulator.batches import GoogleBatches
 from providers.simulator.easel import Easel
 from providers.simulator.effects import Delivery, Recode, Redraw, Reply, Spoil, Whole
 from providers.simulator.faults import Fault
 from providers.simulator.files import Files
 from providers.simulator.flavours import Site, rejected
+from providers.simulator.google_batches import GoogleBatches
 from providers.simulator.google_errors import BAD_KEY, MISSING_KEY, invalid
 from providers.simulator.jobs import Job
 from providers.simulator.messages import JSON, Answer, Request, RequestError, error
 from providers.simulator.openai_batches import OpenAIBatches
 from providers.simulator.recording import Book, RecordedRequest, accepted_key, presented_keys, without_keys
-from providers.simulator.routes import Family, Route, Wire, find_route
+from providers.simulator.routes import Route, find_route
 from providers.simulator.rules import Rules, Target
 from providers.simulator.studio import Studio
+from providers.simulator.wire import Family, Wire
 
 _NOT_FOUND = error(404, "NOT_FOUND", "Requested entity was not found.")
 

@@ -158,3 +158,15 @@ def test_no_key_and_no_prompt_is_shown_anywhere(simulate, tmp_path):
     for text in (submitted.output, fetched.output, Path("out/manifest.jsonl").read_text()):
         assert KEY not in text
         assert "unreleased" not in text
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--name", "spring posters"], "name: expected 1 to 64 letters"),
+        (["--deadline", "0"], "deadline: expected seconds, more than 0"),
+    ],
+)
+def test_terms_that_cannot_be_meant_exit_2_and_send_nothing(google, foxes, options, told):
+    assert told in words(run("batch", "submit", foxes, *options, status=2).stderr)
+    assert google.requests == []

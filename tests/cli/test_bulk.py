@@ -190,7 +190,10 @@ def test_the_budget_holds_over_all_runs_into_the_folder(google):
     result = run("bulk", name, "-o", "out", "--budget", "0.2", status=1)
     assert google.billed == 4  # $0.045 each
     assert "BudgetExceeded" in result.stdout
-    run("bulk", name, "-o", "out", "--budget", "0.2", status=1)
+    assert "a larger --budget goes on" in result.stdout
+    assert "the same command" not in result.stdout
+    told = run("bulk", name, "-o", "out", "--budget", "0.2", status=1).stderr
+    assert "the budget of $0.02 for this run is used up: $0.00 is spent" in told
     assert google.billed == 4
     run("bulk", name, "-o", "out", "--budget", "0.3", status=1)
     assert google.billed == 6

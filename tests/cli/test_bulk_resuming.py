@@ -62,6 +62,13 @@ def test_a_file_that_is_gone_comes_back_without_paying_as_long_as_it_is_remember
     assert google.billed == 2
 
 
+def test_what_comes_back_without_paying_is_counted_once(google):
+    name = prompts(*foxes(2))
+    told = run("bulk", name, "-o", "out").stdout.splitlines()[0]
+    next(Path("out").glob("*.jpg")).unlink()
+    assert run("bulk", name, "-o", "out").stdout.splitlines()[0] == told
+
+
 def test_without_a_lasting_state_done_rows_are_known_by_the_manifest_alone(google):
     configure(gateway={"state": "memory"}, google=google_table(google))
     name = prompts(*foxes(3))
@@ -195,8 +202,10 @@ def test_ctrl_c_does_not_wait_for_lanes_that_rest(google):
     process = spawn("bulk", prompts(*foxes(20)), "-o", "out")
     _wait_until(lambda: len(google.requests) >= 1)
     process.send_signal(signal.SIGINT)
-    process.communicate()
+    stdout, _ = process.communicate()
     assert process.returncode == 130  # and not that of a process that had to be killed after a minute
+    assert "0 of 20 done for $0.00" in stdout
+    assert "OutcomeUnknown" not in stdout
 
 
 def test_a_second_ctrl_c_gives_up_the_calls_under_way(google):

@@ -1,11 +1,14 @@
 """`chat`: lines in, images out, and a file from which the conversation goes on."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
-from gateway import conversation_file
+from gateway.chat import conversation_file
 from providers.simulator import faults
 from tests.cli.conftest import FLASH, run, words
 from tests.providers.wire import picture
@@ -87,3 +90,30 @@ def test_what_was_paid_for_but_does_not_do_is_kept(google):
     assert "paid for, and kept: a-cat-rejected.jpg" in told
     assert Path("a-cat-rejected.jpg").exists()
     assert not Path("cat.chat").exists()
+
+
+def test_what_was_drawn_is_saved_even_if_the_conversation_cannot_be(google, monkeypatch):
+    monkeypatch.setattr(conversation_file, "save", refuses)
+    told = words(run("chat", "cat.chat", stdin="A cat\n", status=2).stderr)
+    assert "cat.chat: could not be written: No space left on device" in told
+    assert Path("a-cat.jpg").exists()
+
+
+def refuses(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_folder_that_is_not_there_is_told_before_anything_is_drawn(google):
+    told = words(run("chat", "nowhere/cat.chat", stdin="A cat\n", status=2).stderr)
+    assert "file: there is no folder 'nowhere'" in told
+    assert google.billed == 0
+
+
+@pytest.mark.parametrize("line", ["/save", "/save ."])
+def test_saving_takes_a_name(google, line):
+    assert "/save: expected the name of a file" in words(run("chat", stdin=f"{line}\n", status=2).stderr)
+
+
+def test_a_reference_that_is_not_there_is_refused_where_it_is_named(google):
+    told = words(run("chat", stdin="/image hat.png\nA cat\n", status=2).stderr)
+    assert "/image: there is no file 'hat.png'" in told

@@ -128,6 +128,15 @@ def test_every_option_reaches_the_upstream(google):
     assert "googleSearch" in asked.json["tools"][0]
 
 
+def test_with_the_cache_the_same_request_is_given_again_for_nothing(google):
+    run("generate", "A cat", "--size", "512", "--cache")
+    told = words(run("generate", "A cat", "--size", "512", "--cache", "-o", "again").stdout)
+    assert "saved again.jpg" in told
+    assert "cost $0.00, from the cache" in told
+    run("generate", "A cat", "--size", "512", "--no-cache")
+    assert google.billed == 2
+
+
 def test_a_failure_exits_1_with_the_error_the_advice_and_the_trail(google):
     google.inject(faults.bad_key())
     result = run("generate", "A cat", "-o", "cat", status=1)

@@ -255,6 +255,15 @@ def test_nothing_is_cut_off_at_80_columns(capsys):
     assert words(told).endswith("end")
 
 
+def test_a_narrow_terminal_gets_a_line_for_each_cell(pair, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    for command in (["plan", "a cat", "--size", "1K"], ["lanes"], ["health"]):
+        told = run(*command).stdout
+        assert max(map(len, told.splitlines())) <= 40
+        assert f"google/{FLASH}" in told or f"  {FLASH}" in told
+    assert "in flight  0 of 8" in told
+
+
 @pytest.mark.parametrize(
     "command", [["plan", "x"], ["lanes"], ["lanes", "none"], ["health"], ["doctor"], ["generate", "x"]]
 )

@@ -84,3 +84,16 @@ def test_a_taken_port_exits_2(google):
 def test_an_address_of_another_machine_exits_2():
     told = words(run("simulate", "--host", "203.0.113.1", status=2).stderr)
     assert "203.0.113.1 port 0: cannot be listened on" in told
+
+
+def test_batch_jobs_go_on_as_they_are_asked_to():
+    process = spawn("simulate", "--json", "--quiet", "--batch-polls", "0", "--batch-failing", "0.5")
+    url = json.loads(process.stdout.readline())["google_url"]
+    lines = [{"request": {"contents": [{"parts": [{"text": "a cat"}]}]}, "metadata": {"key": key}} for key in "ab"]
+    batch = {"displayName": "cats", "inputConfig": {"requests": {"requests": lines}}}
+    with httpx2.Client(base_url=f"{url}/v1beta", headers={"x-goog-api-key": KEY}, timeout=20) as client:
+        job = client.post("/models/gemini-3.1-flash-image:batchGenerateContent", json={"batch": batch}).json()
+        seen = client.get(f"/{job['name']}").json()
+    assert seen["done"] is True
+    ended(process)
+    assert seen["metadata"]["batchStats"]["failedRequestCount"] == "1"

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import subprocess
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +19,7 @@ from gateway.entries import Entry
 from gateway.ledger import Ledger
 from gateway.result import Cost
 from gateway.state import open_state
-from tests.cli.conftest import configure, google_table, run, run_json, words
+from tests.cli.conftest import FLASH, configure, google_table, run, run_json, words
 
 LEDGER = "sqlite:///ledger.db"
 
@@ -230,3 +232,17 @@ class TestReconcile:
 
     def test_a_file_that_is_not_there(self) -> None:
         assert "invoice: none.csv cannot be read" in words(run("reconcile", "none.csv", status=2).stderr)
+
+
+def test_bars_give_way_to_long_names_without_a_second_line(google):
+    run("generate", "A cat", "--size", "512")
+    rows = [line for line in run("spend").stdout.splitlines() if "█" in line]
+    assert [line.split()[0] for line in rows] == [f"google/{FLASH}"]
+
+
+def test_an_output_that_takes_no_more_is_told_without_a_traceback(google):
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "gateway.cli", "lanes"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (ended.returncode, ended.stderr) == (1, "error: No space left on device\n")

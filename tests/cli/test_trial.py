@@ -125,7 +125,7 @@ def test_a_plan_that_cannot_be_meant_costs_nothing(folder: Path, lanes: tuple[Si
 
 @pytest.mark.usefixtures("lanes")
 def test_a_report_on_nothing_says_so() -> None:
-    assert "expected the file of a trial" in words(
+    assert "there is no trial yet; without --report-only it begins" in words(
         run("trial", "prompts.toml", *LANES, "--report-only", status=2).stderr
     )
 

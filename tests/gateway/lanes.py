@@ -7,8 +7,11 @@ from decimal import Decimal
 from typing import Any
 
 from gateway import ImageRequest, Plan, router
+from gateway.cooldowns import Cooldown
+from gateway.health import LaneState
 from gateway.lanes import Lane
 from gateway.router import Situation
+from providers.outcome import OutcomeName
 from providers.sizes import Size
 from tests.gateway.virtual_time import TODAY
 
@@ -52,3 +55,12 @@ def order(plan: Plan) -> list[str]:
 def why(plan: Plan) -> dict[str, tuple[str, str]]:
     """Reason and detail of each exclusion, by provider."""
     return {each.lane.partition("/")[0]: (each.reason, each.detail) for each in plan.excluded}
+
+
+CHEAP, DEAR = at("cheap", "0.05"), at("dear", "0.09")
+PRO = replace(FLASH, model="pro", upstream_model="pro-001", aliases=("best",), lane_class="premium")
+
+
+def resting(cause: OutcomeName, until: float = NOW + 12, latched: bool = False) -> LaneState:
+    """A lane that rests for *cause*."""
+    return LaneState(cooldowns={cause: Cooldown(until=until, latched=latched)})

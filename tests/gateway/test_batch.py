@@ -26,7 +26,11 @@ from gateway import (
     money,
 )
 from gateway.batch import ahead, shipping
+from gateway.batch.lease import LEASE
 from gateway.batch.status import BatchStatus
+from gateway.entries import micro
+from gateway.state.claims import Answer, Claim
+from gateway.state.sqlite_claims import SqliteClaims
 from gateway.sync import Gateway
 from providers.batches import BatchAnswer, BatchProgress
 from providers.errors import AllAttemptsFailed, NoLaneAvailable
@@ -318,6 +322,25 @@ def test_a_budget_that_does_not_suffice_for_all_has_none_sent_and_nothing_reserv
     assert stage.creations == 1
 
 
+def test_a_budget_that_begins_meanwhile_does_not_count_what_was_reserved_before_it(make: Callable[..., Stage]) -> None:
+    class Refusing(Mortal):
+        async def batch_answers(self, batch_id: str, timeout: float) -> AsyncIterator[BatchAnswer]:
+            async for answer in self._adapter.batch_answers(batch_id, timeout):
+                yield BatchAnswer(answer.key, Outcome(name="blocked", billed="no"))
+
+    stage = make()
+    stage.adapter = lambda adapter: Refusing(adapter, "never")
+
+    async def job(gateway: AsyncGateway) -> None:
+        made = await gateway.batch.submit(foxes(10))
+        gateway.reload({**stage.tables, "budgets": [{"usd": 1, "per": "month", "mode": "hard"}]})
+        await gateway.generate("an owl")
+        await fetched(gateway, made)
+        assert list((await gateway.ledger.used()).values()) == [micro(FULL)]
+
+    stage.run(job)
+
+
 def test_a_job_that_the_upstream_refuses_as_a_whole_is_none(make: Callable[..., Stage]) -> None:
     stage = make(faults.bad_key(path=":batchGenerateContent", count=1))
 
@@ -401,6 +424,18 @@ def test_a_line_to_which_there_is_no_answer_travels_again(make: Callable[..., St
     assert result.total_cost.usd == 2 * PRICE, "the first may have been billed"
 
 
+def test_a_line_travels_again_only_as_far_as_its_limit_goes(make: Callable[..., Stage]) -> None:
+    class Silent(Mortal):
+        async def batch_answers(self, batch_id: str, timeout: float) -> AsyncIterator[BatchAnswer]:
+            for never in ():
+                yield never
+
+    stage = make()
+    stage.adapter = lambda adapter: Silent(adapter, "never")
+    found = stage.drawn({"one": {"prompt": "a fox", "max_cost": 0.06}, "two": {"prompt": "a fox", "max_cost": 0.07}})
+    assert [(key, len(ended.attempts)) for key, ended in sorted(found.items())] == [("one", 1), ("two", 2)]
+
+
 def test_a_job_that_expires_has_the_rest_sent_again(make: Callable[..., Stage]) -> None:
     stage = make(expires_at=0.5)
 
@@ -417,6 +452,43 @@ def test_a_job_whose_answer_was_lost_is_found_and_not_sent_again(make: Callable[
     stage = make(faults.reset(path=":batchGenerateContent", count=1))
     assert len(stage.drawn(foxes(3))) == 3
     assert stage.creations == 1
+
+
+def test_a_job_that_may_still_be_arriving_is_not_sent_twice(make: Callable[..., Stage]) -> None:
+    begun = asyncio.Event()
+    posted: list[tuple[Any, ...]] = []
+
+    class Slow(Mortal):
+        """Takes half a minute to take a job in, whether somebody waits for it or not."""
+
+        async def submit_batch(self, *order: Any) -> BatchProgress:
+            posted.append((stage.time.ahead, *order))
+            begun.set()
+            if len(posted) == 1:
+                await asyncio.Event().wait()
+            progress: BatchProgress = await self._adapter.submit_batch(*order)
+            return progress
+
+        async def find_batch(self, name: str, timeout: float) -> BatchProgress | None:
+            at, *order = posted[0]
+            if not stage.creations and stage.time.ahead >= at + 30:
+                await self._adapter.submit_batch(*order)
+            found: BatchProgress | None = await self._adapter.find_batch(name, timeout)
+            return found
+
+    stage = make()
+    stage.adapter = lambda adapter: Slow(adapter, "never")
+
+    async def job(gateway: AsyncGateway) -> None:
+        submitting = asyncio.create_task(gateway.batch.submit(foxes(3), name="foxes"))
+        await begun.wait()
+        submitting.cancel()
+        await asyncio.wait([submitting])
+        found = await fetched(gateway, await gateway.batch.submit(foxes(3), name="foxes"))
+        assert len(found) == 3
+
+    stage.run(job)
+    assert (len(posted), stage.creations) == (1, 1)
 
 
 def test_an_upstream_that_is_full_is_asked_again_later(make: Callable[..., Stage]) -> None:
@@ -463,6 +535,32 @@ def refused(name: Any, billed: Any = "no") -> Exception:
     from providers.batches import BatchRefused
 
     return BatchRefused(Outcome(name=name, billed=billed, detail="for a test"))
+
+
+def test_who_gives_up_while_it_asks_for_the_lead_keeps_nobody_waiting(
+    make: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, taken = SqliteClaims.claim, asyncio.Event()
+
+    async def first_silent(claims: SqliteClaims, claim: Claim) -> Answer:
+        answer = await take(claims, claim)
+        if not taken.is_set():
+            taken.set()
+            await asyncio.Event().wait()
+        return answer
+
+    async def job(gateway: AsyncGateway) -> None:
+        made = await gateway.batch.submit(foxes(1))
+        monkeypatch.setattr(SqliteClaims, "claim", first_silent)
+        looking = asyncio.create_task(gateway.batch.status(made))
+        await taken.wait()
+        looking.cancel()
+        await asyncio.wait([looking])
+        assert len(await fetched(gateway, made)) == 1
+
+    stage = make()
+    stage.run(job)
+    assert stage.time.ahead < LEASE / 10
 
 
 def test_what_an_upstream_does_not_know_any_more_has_failed_and_may_have_cost(make: Callable[..., Stage]) -> None:
@@ -677,6 +775,49 @@ def test_an_answer_after_the_line_went_to_the_chain_is_kept_and_both_are_in_the_
 
     stage.run(job)
     assert len(told) == 1
+
+
+def test_what_is_reserved_for_a_line_that_the_chain_took_over_is_given_back_when_no_answer_comes(
+    make: Callable[..., Stage],
+) -> None:
+    class Mute(Mortal):
+        """Says that all goes on until long after the deadline, and then that nothing was drawn."""
+
+        async def batch_progress(self, batch_id: str, timeout: float) -> BatchProgress:
+            return BatchProgress(id=batch_id, state="cancelled" if stage.time.ahead > 1000 else "running")
+
+        async def batch_answers(self, batch_id: str, timeout: float) -> AsyncIterator[BatchAnswer]:
+            for never in ():
+                yield never
+
+    stage = make(polls=8)
+    stage.adapter = lambda adapter: Mute(adapter, "never")
+
+    async def job(gateway: AsyncGateway) -> None:
+        made = await gateway.batch.submit(foxes(2), deadline=30)
+        await fetched(gateway, made)
+        assert await spent(gateway) == 2 * (FULL + PRICE)
+        stage.time.ahead += 1000
+        await fetched(gateway, made)
+        assert await spent(gateway) == 2 * FULL
+        assert {entry.state for entry in await entries(gateway)} == {"settled"}
+
+    stage.run(job)
+
+
+def test_the_chain_may_spend_what_is_left_of_a_limit(make: Callable[..., Stage]) -> None:
+    class Deaf(Mortal):
+        async def cancel_batch(self, batch_id: str, timeout: float) -> None:
+            pass
+
+        async def batch_progress(self, batch_id: str, timeout: float) -> BatchProgress:
+            return BatchProgress(id=batch_id, state="running")
+
+    stage = make()
+    stage.adapter = lambda adapter: Deaf(adapter, "never")
+    limits = {"all": PRICE, "too little": FULL + PRICE - Decimal("0.001"), "enough": FULL + PRICE}
+    found = stage.drawn({key: {"prompt": key, "max_cost": limit} for key, limit in limits.items()}, deadline=30)
+    assert [type(found[key]) for key in limits] == [BudgetExceeded, BudgetExceeded, ImageResult]
 
 
 def test_what_was_never_sent_by_the_deadline_is_drawn_by_the_chain_and_paid_once(make: Callable[..., Stage]) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway import AllAttemptsFailed, BudgetExceeded, InvalidRequest, OutcomeUnknown
+from gateway import AllAttemptsFailed, BudgetExceeded, GatewayError, InvalidRequest, OutcomeUnknown
 from gateway import config as configuration
 from gateway.entries import Entry
 from tests.gateway.upstreams import Studio, draws, fails, hangs, lane, relay, studio, tables, two
@@ -140,6 +141,14 @@ def test_the_same_key_for_another_request_is_an_error() -> None:
     with pytest.raises(InvalidRequest, match="idempotency_key"):
         painters.draw("a hare", idempotency_key="order-17")
     assert len(painters.calls) == 1
+
+
+def test_an_image_that_was_drawn_before_and_cannot_be_saved_is_on_the_error(tmp_path: Path) -> None:
+    painters = two()
+    drawn = painters.draw(idempotency_key="order 7")
+    with pytest.raises(GatewayError, match="drawn before, but could not be saved") as failed:
+        painters.draw(idempotency_key="order 7", save_to=tmp_path / "nowhere" / "fox.png")
+    assert failed.value.images == drawn.images
 
 
 def test_a_key_whose_call_was_free_may_be_used_again() -> None:

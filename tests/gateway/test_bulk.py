@@ -20,7 +20,7 @@ from gateway import (
     ImageResult,
     InvalidRequest,
 )
-from gateway.bulk import MOST
+from gateway.bulk.run import MOST
 from providers.exchange import Exchange
 from providers.images import GeneratedImage
 from providers.outcome import Outcome, Part

@@ -13,7 +13,7 @@ from obstore.store import MemoryStore
 
 from gateway import ConfigError, GatewayError, InvalidRequest, config
 from gateway.blobs import FolderBlobs, ObjectBlobs
-from gateway.cache import DOWNGRADED_LIFE, key_of
+from gateway.cache.cache import DOWNGRADED_LIFE, key_of
 from gateway.fingerprint import digest, fingerprint
 from gateway.request import ImageRequest
 from gateway.state import threads

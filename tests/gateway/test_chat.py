@@ -11,7 +11,7 @@ import pytest
 
 from gateway import AllAttemptsFailed, ContentBlocked, Gateway, ImageResult, InvalidRequest
 from gateway import config as configuration
-from gateway.chat import UNSIGNED, AsyncChat
+from gateway.chat.chat import UNSIGNED, AsyncChat
 from providers.exchange import Exchange
 from providers.outcome import Outcome, Part
 from providers.request import UpstreamRequest
@@ -193,6 +193,16 @@ class TestRefusedSignatures:
         said(painters, chat)
         said(painters, chat)
         assert [part.signature for turn in chat.turns for part in turn.answer] == [None, None, "bmV3", "bmV3"]
+
+    def test_make_no_other_request_of_it_for_an_idempotency_key(self, painters: Studio) -> None:
+        chat = painters.gateway.chat(providers={"only": ["first"]})
+        painters.script("first", signing(), fails("invalid", detail=self.DETAIL), signing())
+        said(painters, chat)
+        before = chat.branch(1)
+        paid = said(painters, chat, "a red one", idempotency_key="order 7")
+        asked = len(painters.calls)
+        assert said(painters, before, "a red one", idempotency_key="order 7").request_id == paid.request_id
+        assert len(painters.calls) == asked
 
     def test_are_left_out_too_where_another_lane_is_out_of_order(self, painters: Studio) -> None:
         chat = painters.gateway.chat()

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from gateway import AsyncGateway, Gateway, ImageResult
-from gateway.chat import UNSIGNED, Chat
+from gateway.chat.chat import UNSIGNED, Chat
 from providers.simulator import Simulator, faults
 from providers.simulator.forms import parse_form
 from providers.simulator.recording import RecordedRequest

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from gateway import InvalidRequest, conversation_file
-from gateway.conversation import Conversation
+from gateway import InvalidRequest
+from gateway.chat import conversation_file
+from gateway.chat.conversation import Conversation
 from providers.images import GeneratedImage, ReferenceImage
 from providers.outcome import Part
 from providers.turns import Turn

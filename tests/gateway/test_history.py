@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway import ImageRequest, InvalidRequest, catalogue, config
-from gateway.history import ROOM, for_lane, plain, told
+from gateway.chat.history import ROOM, for_lane, plain, told
 from gateway.router import note
 from gateway.saving import SavedImage
 from gateway.settings import ProviderTable

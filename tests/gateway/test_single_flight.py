@@ -12,12 +12,19 @@ from typing import Any
 import anyio
 import pytest
 
-from gateway import AllAttemptsFailed, DeadlineExceeded, Gateway, ImageResult, OutcomeUnknown
+from gateway import AllAttemptsFailed, AsyncGateway, DeadlineExceeded, Gateway, ImageResult, OutcomeUnknown
+from gateway.state.claims import Answer, Claim
+from gateway.state.memory import MemoryClaims
 from providers.exchange import Exchange
 from providers.outcome import Outcome
 from providers.request import UpstreamRequest
 from tests.gateway.caches import ended, images_in, painters
 from tests.gateway.upstreams import Studio, draws, fails, hangs, image, picture_of
+
+
+def aboard(gateway: AsyncGateway) -> int:
+    """How many requests share what is under way."""
+    return sum(flight.aboard for flight in gateway._dispatcher.flights._flights.values())
 
 
 def at_once(studio: Studio, *requests: dict[str, Any]) -> list[ImageResult | BaseException]:
@@ -26,7 +33,7 @@ def at_once(studio: Studio, *requests: dict[str, Any]) -> list[ImageResult | Bas
     async def job() -> list[ImageResult | BaseException]:
         calls = [studio.gateway.generate(**{"prompt": "a fox", **fields}) for fields in requests]
         first = asyncio.create_task(calls[0])
-        while not studio.gateway._dispatcher.flights._flights:
+        while not aboard(studio.gateway):
             await asyncio.sleep(0)
         return await asyncio.gather(first, *calls[1:], return_exceptions=True)
 
@@ -93,6 +100,31 @@ def test_when_the_last_has_left_nothing_goes_on() -> None:
     studio.script("first", hangs())
     studio.time.run(job)
     assert len(studio.calls) == 2
+
+
+@pytest.mark.parametrize("fields", [{}, {"idempotency_key": "order 7", "cache": False}])
+def test_who_is_cancelled_while_it_takes_its_turn_keeps_nobody_waiting(
+    fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = MemoryClaims.claim
+
+    async def slowly(claims: MemoryClaims, claim: Claim) -> Answer:
+        answer = await take(claims, claim)
+        await asyncio.sleep(1)
+        return answer
+
+    async def job() -> None:
+        task = asyncio.create_task(studio.gateway.generate("a fox", **fields))
+        await asyncio.sleep(0.5)
+        task.cancel()
+        await asyncio.wait([task])
+        assert (await studio.gateway.generate("a fox", **fields)).images
+        assert studio.time.now == 1006.5  # of which the store takes one second, and the upstream five
+
+    studio = painters()
+    monkeypatch.setattr(MemoryClaims, "claim", slowly)
+    studio.time.run(job)
+    assert len(studio.calls) == 1
 
 
 def test_a_time_limit_of_the_callers_own_ends_the_flight() -> None:
@@ -173,7 +205,7 @@ def test_threads_share_one_call() -> None:
     count = 4
 
     async def answer(request: UpstreamRequest, exchange: Exchange) -> Outcome:
-        while studio.gateway._dispatcher.flights._flights[next(iter(studio.gateway._dispatcher.flights._flights))].aboard < count:
+        while aboard(studio.gateway) < count:
             await asyncio.sleep(0)
         return await draws(seconds=0.0)(request, exchange)
 
@@ -206,7 +238,7 @@ def test_a_loop_that_ends_leaves_its_flight_to_those_who_wait() -> None:
                 while not studio.calls:
                     await asyncio.sleep(0)
                 loop.call_soon_threadsafe(begun.set)
-                while gateway._dispatcher.flights._flights[next(iter(gateway._dispatcher.flights._flights))].aboard < 2:
+                while aboard(gateway) < 2:
                     await asyncio.sleep(0)
                 del task
 
@@ -225,7 +257,7 @@ def test_a_loop_that_ends_leaves_its_flight_to_those_who_wait() -> None:
 
 def test_the_sync_face_shares_the_call_among_threads() -> None:
     async def answer(request: UpstreamRequest, exchange: Exchange) -> Outcome:
-        while sum(each.aboard for each in gateway._gateway._dispatcher.flights._flights.values()) < 2:
+        while aboard(gateway._gateway) < 2:
             await asyncio.sleep(0)
         return await draws(seconds=0.0)(request, exchange)
 
@@ -292,6 +324,15 @@ def test_a_call_that_was_not_sent_is_given_up_and_costs_nothing(tmp_path: Path) 
         ("first/painter", "no"), ("second/painter", "yes"),
     }  # fmt: skip
     assert result.total_cost.usd == Decimal("0.06")
+
+
+def test_a_call_that_begins_in_the_moment_in_which_the_image_comes_is_given_up(tmp_path: Path) -> None:
+    studio = hedged(tmp_path)
+    studio.script("first", draws(seconds=45.0))  # just when the second lane is let in
+    result = studio.draw()
+    assert result.lane == "first/painter"
+    assert [call.provider for call in studio.calls] == ["first"]
+    assert [each.in_flight for each in studio.gateway.health()] == [0, 0]
 
 
 def test_the_books_say_what_the_late_image_cost(tmp_path: Path) -> None:

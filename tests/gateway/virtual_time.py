@@ -39,18 +39,22 @@ class VirtualTime:
         """Run *job* on a fresh event loop."""
         with (
             patch.object(anyio.to_thread, "run_sync", counted(anyio.to_thread.run_sync)),
-            asyncio.Runner(loop_factory=lambda: _Loop(self)) as runner,
+            asyncio.Runner(loop_factory=self._loop) as runner,
         ):
             return runner.run(job())
 
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return VirtualLoop(self, VirtualSelector(self))
 
-class _Loop(asyncio.SelectorEventLoop):
+
+class VirtualLoop(asyncio.SelectorEventLoop):
     """*jobs* is how many calls other threads are working on: the clock waits for them."""
 
-    def __init__(self, time: VirtualTime) -> None:
+    def __init__(self, time: VirtualTime, selector: VirtualSelector) -> None:
         self.jobs = 0
         self._virtual = time
-        super().__init__(_Selector(time, self))
+        selector.loop = self
+        super().__init__(selector)
 
     def time(self) -> float:
         return self._virtual.now
@@ -60,22 +64,23 @@ class _Loop(asyncio.SelectorEventLoop):
         await super().shutdown_default_executor()
 
 
-class _Selector(selectors.DefaultSelector):
+class VirtualSelector(selectors.DefaultSelector):
     """Instead of waiting for the next timer it moves the clock to it; while a thread works, or with no timer, it waits."""
 
-    def __init__(self, time: VirtualTime, loop: _Loop) -> None:
+    loop: VirtualLoop
+
+    def __init__(self, time: VirtualTime) -> None:
         super().__init__()
-        self._time = time
-        self._loop = loop
+        self.time = time
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None or timeout <= 0:
             return super().select(timeout)
-        if self._loop.jobs:
+        if self.loop.jobs:
             return super().select(None)
         ready = super().select(0)
         if not ready:
-            self._time.now += timeout
+            self.time.now += timeout
         return ready
 
 

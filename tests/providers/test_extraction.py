@@ -297,6 +297,19 @@ class TestMarkers:
             assert marker.isalnum()
 
 
+def extracted_within(body: bytes) -> tuple[ImageExtractor, int]:
+    """The extractor that has read *body*, and the most bytes that were allocated for it at once."""
+    tracemalloc.start()
+    try:
+        extractor = ImageExtractor()
+        for start in range(0, len(body), 65_536):
+            extractor.feed(body[start : start + 65_536])
+        extractor.close()
+        return extractor, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
 class TestMemory:
     @pytest.mark.parametrize(
         ("before", "after", "escapes"),
@@ -308,30 +321,14 @@ class TestMemory:
         text = encoded(drawn).replace("/", "\\/") if escapes else encoded(drawn)
         body = f"{before}{text}{after}".encode()
         del text
-        tracemalloc.start()
-        try:
-            extractor = ImageExtractor()
-            for start in range(0, len(body), 65_536):
-                extractor.feed(body[start : start + 65_536])
-            extractor.close()
-            peak = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
+        extractor, peak = extracted_within(body)
         assert list(extractor.images.values()) == [drawn]
         assert peak / len(drawn) <= 1.35
 
     def test_is_bounded_by_the_limits_for_an_image_that_is_none(self) -> None:
         text = encoded(image(6 * 2**20))
         body = f'["{text}!"]'.encode()
-        tracemalloc.start()
-        try:
-            extractor = ImageExtractor()
-            for start in range(0, len(body), 65_536):
-                extractor.feed(body[start : start + 65_536])
-            extractor.close()
-            peak = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
+        extractor, peak = extracted_within(body)
         assert extractor.document == body
         assert peak / len(body) <= 4
 

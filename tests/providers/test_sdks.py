@@ -14,7 +14,6 @@ from providers.exchange import Exchange
 from tests.providers.wire import (
     BODY,
     KEY,
-    KINDS,
     PICTURE,
     Received,
     Upstream,
@@ -22,12 +21,11 @@ from tests.providers.wire import (
     answer,
     answering,
     ask,
+    both,
     drawing,
     make,
     played,
 )
-
-both = pytest.mark.parametrize("kind", KINDS)
 
 EAGER = ["x-should-retry: true", "Retry-After: 0", "retry-after-ms: 1"]
 """What would make openai's SDK try again at once."""

@@ -26,6 +26,7 @@ from tests.providers.wire import (
     answer,
     answering,
     drawing,
+    every_dialect,
     make,
     parting,
     picture,
@@ -34,8 +35,6 @@ from tests.providers.wire import (
 LARGE = picture(256, 256)
 MANY = bytes(range(256)) * 1024
 BODIES = {kind: body.replace(encoded(PICTURE).encode(), encoded(LARGE).encode()) for kind, body in BODY.items()}
-
-every_dialect = pytest.mark.parametrize("kind", ["google", "openai", "chat"])
 
 
 def names(folder: Path) -> list[str]:

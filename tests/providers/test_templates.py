@@ -116,7 +116,9 @@ def test_the_sdk_builds_a_request_once_for_all_prompts_and_nothing_of_that_is_se
 
 
 @kinds
-@pytest.mark.parametrize("change", [{"size": "2K"}, {"size": "2K", "aspect_ratio": "3:2"}, {"model": "other"}, {"timeout": 50.0}])
+@pytest.mark.parametrize(
+    "change", [{"size": "2K"}, {"size": "2K", "aspect_ratio": "3:2"}, {"model": "other"}, {"timeout": 50.0}]
+)
 def test_what_else_changes_is_built_anew(
     kind: str, change: dict[str, Any], carried: Callable[[str], Carried], built: list[str]
 ) -> None:

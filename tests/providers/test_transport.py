@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import ssl
-import threading
-import zlib
 from typing import Any
 
 import httpx2
@@ -15,38 +12,30 @@ import pytest
 
 from providers import transport
 from providers.exchange import Exchange
-from providers.extraction import Limits
 from providers.http11 import Http11Transport
-from providers.outcome import Outcome
-from providers.provider import Provider
-from providers.transport import MAX_ERROR_BODY, AnswerRefusedError, RecordingTransport, http_client, recording
+from providers.transport import MAX_ERROR_BODY, http_client
 from tests.providers.bodies import encoded, written
 from tests.providers.wire import (
     BODY,
     GOOD,
     KEY,
-    KINDS,
+    LARGE,
     PICTURE,
-    Authority,
     Script,
     Upstream,
     Wire,
     answer,
     answering,
     ask,
+    both,
     drawing,
+    every_dialect,
     gzipped,
     make,
     parting,
     picture,
     played,
 )
-
-both = pytest.mark.parametrize("kind", KINDS)
-every_dialect = pytest.mark.parametrize("kind", [*KINDS, "chat"])
-
-LARGE = 24 * 2**20
-"""Bytes of a reference image beyond what the kernel's buffers take in."""
 
 
 def in_half(data: bytes) -> bytes:
@@ -331,144 +320,6 @@ class TestAfterTheRequestIsSent:
         assert (exchange.failure, len(exchange.body)) == (None, MAX_ERROR_BODY)
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-async def asked_over_tls(kind: str, server: ssl.SSLContext) -> tuple[Outcome, Exchange, int]:
-    async with Upstream(answering(answer(BODY[kind])), tls=server) as upstream:
-        return *await ask(kind, upstream.url.replace("http:", "https:")), len(upstream.requests)
-
-
-@both
-class TestCertificates:
-    def test_of_a_known_authority_are_accepted(
-        self, kind: str, authority: Authority, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
-        outcome, _, asked = asyncio.run(asked_over_tls(kind, authority.server()))
-        assert [image.data for image in outcome.images] == [PICTURE]
-        assert asked == 1
-
-    @pytest.mark.parametrize(("address", "days"), [("127.0.0.1", -1), ("127.0.0.2", 1)], ids=["expired", "wrong host"])
-    def test_that_are_wrong_cost_nothing(
-        self, kind: str, address: str, days: int, authority: Authority, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
-        outcome, exchange, asked = asyncio.run(asked_over_tls(kind, authority.server(address, days)))
-        assert (outcome.name, outcome.billed, exchange.sent, asked) == ("transport", "no", False, 0)
-        assert "certificate" in outcome.detail.lower()
-
-    def test_of_unknown_authorities_cost_nothing(self, kind: str, authority: Authority) -> None:
-        outcome, exchange, asked = asyncio.run(asked_over_tls(kind, authority.server()))
-        assert (outcome.name, outcome.billed, exchange.sent, asked) == ("transport", "no", False, 0)
-
-
-async def fetched(script: Script, limits: Limits) -> tuple[Exchange, Exception | httpx2.Response]:
-    """What a bare client over the transport with *limits* gets."""
-    exchange = Exchange()
-    async with Upstream(script) as upstream, httpx2.AsyncClient(transport=RecordingTransport(limits=limits)) as client:
-        try:
-            with recording(exchange):
-                return exchange, await client.post(upstream.url, content=b"{}")
-        except httpx2.TransportError as error:
-            return exchange, error
-
-
-class TestLimits:
-    small = Limits(images=10_000, text=10_000)
-
-    @pytest.mark.parametrize("head", [b"", b'["'], ids=["blanks", "one string"])
-    def test_stop_a_decompression_bomb(self, head: bytes) -> None:
-        packer = zlib.compressobj(9, wbits=31)
-        bomb = packer.compress(head) + b"".join(packer.compress(b" " * 2**20) for _ in range(64)) + packer.flush()
-        exchange, error = asyncio.run(fetched(answering(answer(bomb, headers=["Content-Encoding: gzip"])), self.small))
-        assert isinstance(error, AnswerRefusedError)
-        assert str(error) == "the answer's text is over the limit of 10000 bytes"
-        assert (exchange.failure, exchange.failure_detail) == ("bad_response", str(error))
-        assert (exchange.body, exchange.images) == (b"", {})
-
-    @pytest.mark.parametrize("framing", ["length", "chunked"])
-    def test_stop_images_that_are_too_large(self, framing: str) -> None:
-        body = written([encoded(picture(80, 80))])
-        exchange, error = asyncio.run(fetched(answering(answer(body, framing=framing)), self.small))
-        assert str(error) == "the answer's images are over the limit of 10000 bytes"
-        assert exchange.failure == "bad_response"
-
-    def test_stop_an_endless_answer(self) -> None:
-        async def script(wire: Wire) -> None:
-            await wire.request()
-            await wire.send(b"HTTP/1.1 200 OK\r\n\r\n[")
-            while True:
-                await wire.send(b"1," * 1000)
-
-        exchange, error = asyncio.run(fetched(script, self.small))
-        assert isinstance(error, AnswerRefusedError)
-        assert exchange.failure == "bad_response"
-
-    def test_let_through_what_is_within_them(self) -> None:
-        exchange, response = asyncio.run(fetched(answering(answer(written(["x" * 9000]))), self.small))
-        assert isinstance(response, httpx2.Response)
-        assert response.json() == ["x" * 9000]
-        assert exchange.failure is None
-
-    def test_are_those_of_the_extractor_unless_told(self) -> None:
-        assert RecordingTransport()._limits == Limits()
-
-
-class TestTheAnswerOfABareClient:
-    @pytest.mark.parametrize("framing", ["length", "chunked"])
-    def test_is_plain_though_it_came_compressed_or_in_chunks(self, framing: str) -> None:
-        packed = answer(gzipped(written(["x" * 100])), framing=framing, headers=["Content-Encoding: gzip", "X-Mine: 1"])
-        _, response = asyncio.run(fetched(answering(packed), Limits()))
-        assert isinstance(response, httpx2.Response)
-        assert response.json() == ["x" * 100]
-        assert {"content-encoding", "transfer-encoding"}.isdisjoint(response.headers)
-        assert response.headers["content-length"] == str(len(response.content))
-        assert response.headers["x-mine"] == "1"
-
-    def test_after_a_recording_is_not_in_its_record(self) -> None:
-        async def main() -> tuple[Exchange, Exchange, httpx2.Response]:
-            outer, inner = Exchange(), Exchange()
-            async with Upstream(answering(answer(b"{}"))) as upstream, http_client() as client:
-                with recording(outer):
-                    with recording(inner):
-                        pass
-                    await client.post(upstream.url)
-                outer_body, outer.body = outer.body, b"as it was"
-                assert outer_body == b"{}"
-                return outer, inner, await client.post(upstream.url)
-
-        outer, inner, response = asyncio.run(main())
-        assert (outer.status, outer.body, inner.status) == (200, b"as it was", None)
-        assert response.content == b"{}"
-
-
-class TestOtherStatuses:
-    @both
-    @pytest.mark.parametrize("status", [201, 202, 400, 401, 403, 404, 413, 418, 451, 499, 502, 504, 529, 599])
-    def test_reach_the_caller_untouched(self, kind: str, status: int) -> None:
-        body = b'{"error": {"message": "as it was", "image": "' + encoded(PICTURE).encode() + b'"}}'
-        _, exchange, upstream = played(kind, answering(answer(body, status=f"{status} X", headers=["X-Mine: 1"])))
-        assert (exchange.status, exchange.body, exchange.images) == (status, body, {})
-        assert (exchange.failure, exchange.headers["x-mine"]) == (None, "1")
-        assert len(upstream.requests) == 1
-
-    @both
-    def test_may_have_no_body(self, kind: str) -> None:
-        _, exchange, _ = played(kind, answering(answer(b"", status="204 No Content")))
-        assert (exchange.status, exchange.body, exchange.failure) == (204, b"", None)
-
-    @both
-    def test_may_be_in_gzip(self, kind: str) -> None:
-        packed = gzipped(b'{"error": {"code": 429, "message": "slowly"}}')
-        outcome, _, _ = played(
-            kind, answering(answer(packed, status="429 No", headers=["Content-Encoding: gzip", "Retry-After: 7"]))
-        )
-        assert (outcome.name, outcome.retry_after) == ("rate_limited", 7)
-
-
 class TestRequests:
     @both
     def test_ask_for_a_plain_body(self, kind: str) -> None:
@@ -525,252 +376,3 @@ class TestRequests:
 
         second_answered = asyncio.Event()
         assert asyncio.run(main()) == [PICTURE, picture(seed=2)]
-
-
-class TestRedirects:
-    @both
-    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-    def test_are_not_followed_and_the_key_stays(self, kind: str, status: int) -> None:
-        async def main() -> Any:
-            async with Upstream(answering(answer(BODY[kind]))) as other:
-                redirect = answer(b"", status=f"{status} Away", headers=[f"Location: {other.url}/elsewhere"])
-                async with Upstream(answering(redirect)) as upstream:
-                    outcome, exchange = await ask(kind, upstream.url)
-                return outcome, exchange, other.connections, len(upstream.requests)
-
-        outcome, exchange, elsewhere, asked = asyncio.run(main())
-        assert (elsewhere, asked, exchange.status) == (0, 1, status)
-        assert outcome.images == ()
-        assert outcome.billed == "no"
-
-
-VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
-
-
-class TestProxies:
-    @both
-    def test_of_the_environment_are_ignored(self, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        async def main() -> Any:
-            async with Upstream(answering(answer(b"{}"))) as proxy, Upstream(answering(answer(BODY[kind]))) as upstream:
-                for name in VARIABLES:
-                    monkeypatch.setenv(name, proxy.url)
-                monkeypatch.delenv("NO_PROXY", raising=False)
-                monkeypatch.delenv("no_proxy", raising=False)
-                outcome, _ = await ask(kind, upstream.url)
-                return outcome, proxy.connections
-
-        outcome, through_the_proxy = asyncio.run(main())
-        assert [image.data for image in outcome.images] == [PICTURE]
-        assert through_the_proxy == 0
-
-    @both
-    def test_are_used_when_configured(self, kind: str) -> None:
-        async def main() -> Any:
-            async with Upstream(answering(answer(BODY[kind]))) as proxy:
-                return *await ask(kind, "http://upstream.invalid", proxy=proxy.url), proxy
-
-        outcome, exchange, proxy = asyncio.run(main())
-        assert [image.data for image in outcome.images] == [PICTURE]
-        assert proxy.requests[0].target.startswith("http://upstream.invalid/v1")
-        assert exchange.sent
-
-    @both
-    def test_that_refuse_a_tunnel_leave_the_request_unsent(self, kind: str) -> None:
-        async def script(wire: Wire) -> None:
-            await wire.request()
-            await wire.send(answer(b"", status="407 Proxy Authentication Required"))
-
-        async def main() -> Any:
-            async with Upstream(script) as proxy:
-                return *await ask(kind, "https://upstream.invalid", proxy=proxy.url), proxy
-
-        outcome, exchange, proxy = asyncio.run(main())
-        assert [request.line for request in proxy.requests] == ["CONNECT upstream.invalid:443 HTTP/1.1"]
-        assert (outcome.name, outcome.billed, exchange.sent) == ("transport", "no", False)
-        assert KEY not in str(proxy.requests[0].headers)
-
-    @both
-    def test_whose_tunnel_leads_nowhere_leave_the_request_unsent(self, kind: str) -> None:
-        async def script(wire: Wire) -> None:
-            await wire.request()
-            await wire.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
-
-        async def main() -> Any:
-            async with Upstream(script) as proxy:
-                return await ask(kind, "https://upstream.invalid", proxy=proxy.url)
-
-        outcome, exchange = asyncio.run(main())
-        assert (outcome.name, outcome.billed, exchange.sent) == ("transport", "no", False)
-
-    @both
-    def test_open_a_tunnel_through_which_the_request_is_sent(
-        self, kind: str, authority: Authority, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        async def main() -> Any:
-            async with Upstream(answering(answer(BODY[kind])), tls=authority.server()) as upstream:
-
-                async def script(wire: Wire) -> None:
-                    await wire.request()
-                    await wire.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                    await wire.join("127.0.0.1", upstream.port)
-
-                async with Upstream(script) as proxy:
-                    return *await ask(kind, upstream.url.replace("http:", "https:"), proxy=proxy.url), proxy
-
-        monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
-        outcome, exchange, proxy = asyncio.run(main())
-        assert [image.data for image in outcome.images] == [PICTURE]
-        assert (exchange.sent, len(proxy.requests)) == (True, 1)
-        assert KEY not in str(proxy.requests[0].headers)
-
-    @both
-    def test_that_are_not_there_leave_the_request_unsent(self, kind: str) -> None:
-        async def main() -> Any:
-            async with Upstream(answering(b"")) as proxy:
-                pass
-            return await ask(kind, "http://upstream.invalid", proxy=proxy.url)
-
-        outcome, exchange = asyncio.run(main())
-        assert (outcome.name, outcome.billed, exchange.sent) == ("transport", "no", False)
-
-
-class TestCancelling:
-    @both
-    def test_while_connecting_leaves_the_request_unsent(self, kind: str) -> None:
-        async def script(wire: Wire) -> None:
-            connected.set()
-            await asyncio.Event().wait()  # never a word of TLS
-
-        async def main() -> Exchange:
-            async with Upstream(script) as upstream:
-                return await cancelled(kind, upstream.url.replace("http:", "https:"), connected)
-
-        connected = asyncio.Event()
-        exchange = asyncio.run(main())
-        assert (exchange.sent, exchange.status, exchange.failure) == (False, None, None)
-
-    @both
-    def test_while_waiting_for_the_answer_leaves_it_sent(self, kind: str) -> None:
-        async def script(wire: Wire) -> None:
-            await wire.request()
-            received.set()
-            await asyncio.Event().wait()
-
-        async def main() -> Exchange:
-            async with Upstream(script) as upstream:
-                return await cancelled(kind, upstream.url, received)
-
-        received = asyncio.Event()
-        exchange = asyncio.run(main())
-        assert (exchange.sent, exchange.status, exchange.failure) == (True, None, None)
-
-    @both
-    def test_while_the_request_is_being_sent_leaves_it_unsent(self, kind: str) -> None:
-        async def script(wire: Wire) -> None:
-            await wire.head()
-            begun.set()
-            await asyncio.Event().wait()
-
-        async def main() -> Exchange:
-            async with Upstream(script) as upstream:
-                return await cancelled(kind, upstream.url, begun, reference=LARGE)
-
-        begun = asyncio.Event()
-        assert asyncio.run(main()).sent is False
-
-    @both
-    def test_closes_the_connection(self, kind: str) -> None:
-        async def script(wire: Wire) -> None:
-            await wire.request()
-            received.set()
-            await wire.client_left()
-            left.set()
-
-        async def main() -> bool:
-            async with Upstream(script) as upstream:
-                await cancelled(kind, upstream.url, received)
-                async with asyncio.timeout(10):
-                    await left.wait()
-            return left.is_set()
-
-        received, left = asyncio.Event(), asyncio.Event()
-        assert asyncio.run(main())
-
-
-async def cancelled(kind: str, url: str, moment: asyncio.Event, reference: int = 0) -> Exchange:
-    """The record of a call that is cancelled at *moment*."""
-    provider, exchange = make(kind, url), Exchange()
-    call = asyncio.create_task(provider.generate(drawing(reference=reference), exchange))
-    await moment.wait()
-    call.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await call
-    await provider.aclose()
-    return exchange
-
-
-class TestLoopsAndThreads:
-    @both
-    def test_one_adapter_serves_several_at_once(self, kind: str) -> None:
-        async def draw(provider: Provider) -> list[bytes]:
-            outcomes = [await provider.generate(drawing(), Exchange()) for _ in range(3)]
-            await provider.aclose()
-            return [image.data for outcome in outcomes for image in outcome.images]
-
-        def in_a_thread(provider: Provider) -> list[bytes]:
-            together.wait(30)
-            return asyncio.run(draw(provider))
-
-        async def main() -> tuple[list[list[bytes]], int]:
-            async with Upstream(answering(answer(BODY[kind]))) as upstream:
-                provider = make(kind, upstream.url)
-                drawn = await asyncio.gather(*(asyncio.to_thread(in_a_thread, provider) for _ in range(4)))
-            return drawn, upstream.connections
-
-        together = threading.Barrier(4)
-        assert asyncio.run(main()) == ([[PICTURE] * 3] * 4, 4)
-
-    @both
-    def test_one_adapter_serves_one_after_the_other(self, kind: str) -> None:
-        async def draw(provider: Provider) -> list[bytes]:
-            outcome = await provider.generate(drawing(), Exchange())
-            await provider.aclose()
-            return [image.data for image in outcome.images]
-
-        async def serve() -> Any:
-            async with Upstream(answering(answer(BODY[kind]))) as upstream:
-                shared = make(kind, upstream.url)
-                return [await asyncio.to_thread(asyncio.run, draw(shared)) for _ in range(3)]
-
-        assert asyncio.run(serve()) == [[PICTURE]] * 3
-
-    @both
-    def test_closing_an_adapter_closes_its_connections(self, kind: str) -> None:
-        async def script(wire: Wire) -> None:
-            await wire.request()
-            await wire.send(answer(BODY[kind]))
-            await wire.client_left()
-            left.set()
-
-        async def main() -> bool:
-            async with Upstream(script) as upstream:
-                await ask(kind, upstream.url)
-                async with asyncio.timeout(10):
-                    await left.wait()
-            return left.is_set()
-
-        left = asyncio.Event()
-        assert asyncio.run(main())
-
-    @both
-    def test_an_adapter_works_on_after_it_was_closed(self, kind: str) -> None:
-        async def main() -> list[str]:
-            async with Upstream(answering(answer(BODY[kind]))) as upstream:
-                provider = make(kind, upstream.url)
-                names = []
-                for _ in range(2):
-                    names.append((await provider.generate(drawing(), Exchange())).name)
-                    await provider.aclose()
-            return names
-
-        assert asyncio.run(main()) == ["ok", "ok"]

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -37,6 +38,11 @@ from tests.providers.bodies import encoded, markdown, written
 AUTHORITY_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test authority")])
 KEY = "canary-key-0123456789"
 KINDS = ("google", "openai")
+LARGE = 24 * 2**20
+"""Bytes of a reference image beyond what the kernel's buffers take in."""
+
+both = pytest.mark.parametrize("kind", KINDS)
+every_dialect = pytest.mark.parametrize("kind", [*KINDS, "chat"])
 
 
 @dataclass(frozen=True)

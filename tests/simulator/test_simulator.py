@@ -100,7 +100,7 @@ def test_it_serves_an_async_block():
 def test_a_taken_port_is_an_error_at_once(image_upstream):
     port = int(image_upstream.url.rpartition(":")[2])
     with pytest.raises(OSError, match="address already in use"):
-        Simulator(port=port).start()
+        Simulator(address=("127.0.0.1", port)).start()
 
 
 def test_starting_twice_is_an_error(image_upstream):

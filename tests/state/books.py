@@ -74,6 +74,23 @@ class Place:
         return asyncio.run(whole())
 
 
+def books(state: State, *budgets: Budget) -> Ledger:
+    """A ledger over *state*, at noon."""
+    return Ledger(state.ledger, Wall().clock, budgets)
+
+
+def run(state: State, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run *job* on a loop of its own, and close *state*."""
+
+    async def whole() -> None:
+        try:
+            await job()
+        finally:
+            await state.engine.aclose()
+
+    asyncio.run(whole())
+
+
 def entry(usd: str = "0.10", **more: Any) -> Entry:
     facts: dict[str, Any] = {
         "request_id": secrets.token_hex(8), "number": 1, "lane": "google/nano", "provider": "google", "model": "nano",

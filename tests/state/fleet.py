@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from decimal import Decimal
 from typing import Any
 
+from benchmarks.board import Board, Place
 from gateway.health import LaneHealth
 from gateway.lanes import Lane
 from gateway.monitor import Entry, Monitor
@@ -16,8 +18,15 @@ from gateway.state.stores import HealthStore
 from providers.outcome import Billed, Outcome, OutcomeName
 from tests.gateway.lanes import at
 from tests.gateway.virtual_time import VirtualTime
+from tests.state.redis_server import RedisServer
 
 LANE = at("acme")
+METERED = at("acme", quota={"rpm": 20})
+"""19 calls a minute may be made of it: 95 %."""
+LONG: OutcomeName = "balance"
+"""An outcome that rests a lane for a quarter of an hour: the server's clock is real, and no test is that slow."""
+_numbers = itertools.count(1)
+
 FREE = ("rate_limited", "quota_exhausted", "balance", "auth", "region", "model_gone", "overloaded", "transport")
 
 
@@ -88,3 +97,43 @@ def run(*servers: Server, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
                 await server.aclose()
 
     asyncio.run(whole())
+
+
+class Fleet:
+    """Workers that share one place; *run* runs a job among them."""
+
+    def __init__(self, redis: RedisServer | None, prefix: str = "", timeout: float = 20) -> None:
+        self._url = f"{redis.url}?timeout={timeout}&prefix={prefix or f'fleet{next(_numbers)}'}" if redis else ""
+        self._board = Board(lambda: 1000.0)
+        self._servers: list[Server] = []
+
+    def store(self) -> HealthStore:
+        """The way of one more process."""
+        if not self._url:
+            return Place(self._board, f"worker-{next(_numbers)}")
+        self._servers.append(Server(self._url))
+        return ByHand(self._servers[-1])
+
+    def worker(self, *arguments: Any, **facts: Any) -> Worker:
+        return Worker(self.store(), *arguments, **facts)
+
+    def pair(self, *arguments: Any) -> tuple[Worker, Worker]:
+        return self.worker(*arguments), self.worker(*arguments)
+
+    def run(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        run(*self._servers, job=job)
+
+
+async def exchanged(*workers: Worker) -> None:
+    """One exchange each, in order."""
+    for worker in workers:
+        await worker.exchange()
+
+
+async def half_open(*workers: Worker) -> None:
+    """The first has seen the lane fail, all know it, and the open time is over."""
+    await workers[0].meets("overloaded", 4)
+    await exchanged(*workers)
+    assert all(worker.is_shut for worker in workers)
+    for worker in workers:
+        worker.time.now += 15

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from gateway.state import State
-from gateway.state.claims import Claim, Held, Mismatch, New, Saved, Unknown
+from gateway.state.claiming import claimed
+from gateway.state.claims import Answer, Claim, Held, Mismatch, New, Saved, Unknown
+from gateway.state.stores import ClaimStore
 from tests.state.books import Place
 
 
@@ -54,6 +58,36 @@ def test_a_key_under_which_nothing_was_spent_is_free_again(place: Place) -> None
         await state.claims.claim(claim("first"))
         await state.claims.spending(KEY, "first")
         state.claims.abandon(KEY, "first")
+        await state.engine.flush()
+        assert await state.claims.claim(claim("second")) == New()
+
+    place.run(main)
+
+
+class Silent:
+    """A store that takes a key, and never says so."""
+
+    def __init__(self, claims: ClaimStore) -> None:
+        self.abandon = claims.abandon
+        self.taken = asyncio.Event()
+        self._claims = claims
+
+    async def claim(self, claim: Claim) -> Answer:
+        await self._claims.claim(claim)
+        self.taken.set()
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+
+def test_who_is_cancelled_while_it_asks_holds_nothing(place: Place) -> None:
+    async def main() -> None:
+        state = place.opened()
+        silent: Any = Silent(state.claims)
+        asking = asyncio.create_task(claimed(silent, claim("first")))
+        await silent.taken.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
         await state.engine.flush()
         assert await state.claims.claim(claim("second")) == New()
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.budgets import Budget
-from gateway.ledger import Booking, Ledger
+from gateway.ledger import Booking
 from gateway.state import State, open_state
 from gateway.state.claims import Claim, Held, New
 from gateway.state.redis_address import TIMEOUT
 from gateway.state.stores import StateUnavailable
 from providers.errors import ConfigError
-from tests.state.books import Wall, a_day, entry, paid, spent
+from tests.state.books import a_day, books, entry, paid, run, spent
 from tests.state.redis_server import RedisServer
 
 Fault = Callable[[RedisServer], None]
@@ -49,20 +49,6 @@ every_fault = pytest.mark.parametrize(
 def state(redis_server: RedisServer) -> State:
     # Longer than the default: a loaded machine is not the fault that is tested.
     return open_state(f"{redis_server.url}?timeout=0.5")
-
-
-def books(state: State, *budgets: Budget) -> Ledger:
-    return Ledger(state.ledger, Wall().clock, budgets)
-
-
-def run(state: State, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    async def whole() -> None:
-        try:
-            await job()
-        finally:
-            await state.engine.aclose()
-
-    asyncio.run(whole())
 
 
 async def answers_again(state: State) -> None:

@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Coroutine
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from gateway.budgets import Budget
 from gateway.ledger import Ledger
 from gateway.state import State, open_state
 from gateway.state.presence import alone, is_alive
@@ -24,7 +22,7 @@ from gateway.state.sqlite import Database
 from gateway.state.sqlite_ledger import SqliteLedger
 from gateway.state.stores import StateUnavailable
 from providers.errors import ConfigError
-from tests.state.books import Wall, a_day, entry, paid, spent
+from tests.state.books import Wall, a_day, books, entry, paid, run, spent
 from tests.state.processes import context, started
 
 
@@ -35,20 +33,6 @@ def path(tmp_path: Path) -> Path:
 
 def at(path: Path) -> State:
     return open_state(f"sqlite:///{path}")
-
-
-def books(state: State, *budgets: Budget) -> Ledger:
-    return Ledger(state.ledger, Wall().clock, budgets)
-
-
-def run(state: State, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    async def whole() -> None:
-        try:
-            await job()
-        finally:
-            await state.engine.aclose()
-
-    asyncio.run(whole())
 
 
 def refused(path: Path) -> str:

@@ -18,7 +18,7 @@ EVERY: Final = 3600.0
 """Seconds between two sweeps of one process."""
 
 
-class Broom:
+class Sweeper:
     """Sweeps *blobs*: what was last put longer than *age* ago."""
 
     def __init__(self, blobs: Blobs, age: timedelta, clock: Clock) -> None:

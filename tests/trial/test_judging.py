@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.trial.journal import Begun, Trial
-from gateway.trial.verdicts import MAX_REASON, Sheet, judged_in_order, sheets, verdicts_on
+from gateway.trial.judging import MAX_REASON, Sheet, judged_in_order, sheets, verdicts_on
 from providers.errors import InvalidRequest
 from tests.trial.trials import BEGUN, CHEAP, FINE, LANES, drawn, lines, name, plan, trial, verdict
 

@@ -13,8 +13,9 @@ from typing import Any, Final
 import anyio
 import anyio.to_thread
 
-from gateway import conversation_file, history, references
-from gateway.conversation import Conversation
+from gateway import references
+from gateway.chat import conversation_file, history
+from gateway.chat.conversation import Conversation
 from gateway.forking import survives
 from gateway.request import ImageRequest
 from gateway.result import ImageResult

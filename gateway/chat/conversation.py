@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
 
-from gateway.history import History, plain
+from gateway.chat.history import History, plain
 from gateway.request import ImageRequest
 from gateway.result import ImageResult
 from providers.errors import InvalidRequest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -9,7 +10,7 @@ import anyio
 
 from gateway import conclusion
 from gateway.attempts import Call, Desk, Tried
-from gateway.caching import Payer
+from gateway.cache.read_through import Payer
 from gateway.chain import Walk
 from gateway.result import ImageResult
 
@@ -33,7 +34,8 @@ class PatientWalk(Walk):
     _sent: list[Call] = field(default_factory=list)
     _parted: bool = False
     _late: list[Tried] = field(default_factory=list)
-    _scopes: dict[Call, anyio.CancelScope] = field(default_factory=dict)
+    _scopes: defaultdict[Call, anyio.CancelScope] = field(default_factory=lambda: defaultdict(anyio.CancelScope))
+    """A call may be given up in the moment in which it was let in, before its own task has begun."""
 
     async def run(self) -> None:
         """See :class:`~gateway.chain.Walk`."""
@@ -50,7 +52,7 @@ class PatientWalk(Walk):
 
     async def _carry_out(self, call: Call) -> None:
         book = self.tried
-        with anyio.CancelScope() as self._scopes[call]:
+        with self._scopes[call]:
             await Walk._carry_out(self, call)
         if call in self._sent:
             self._late += [each for each in book if each.ordinal == call.ordinal and each.is_judged("accept")]

@@ -12,10 +12,10 @@ from typing import Final
 import anyio.to_thread
 
 from gateway.archive import Archive, Lost
+from gateway.cache.single_flight import Ticket
 from gateway.clock import Clock
-from gateway.flights import Ticket
-from gateway.idempotency import FIRST_LOOK, GRACE, LAST_LOOK
 from gateway.result import ImageResult, Judge
+from gateway.state.claiming import GRACE, Looks, claimed
 from gateway.state.claims import Claim, Held, New, Saved
 from gateway.state.stores import ClaimStore
 from providers.errors import DeadlineExceeded, GatewayError
@@ -70,12 +70,12 @@ class Turns:
             DeadlineExceeded: another process did not end in time.
         """
         turn = Turn(self.claims, self.archive, _BEGINNING + ticket.key, ticket.request_id, ticket.terms)
-        ends, look, waited = self.clock.monotonic() + ticket.seconds, FIRST_LOOK, False
+        looks, waited = Looks(self.clock, ticket.seconds), False
         while True:
             match await self._answer(turn, ticket):
                 case Held(owner):
                     waited = True
-                    if self.clock.monotonic() >= ends:
+                    if not looks.left:
                         raise DeadlineExceeded(f"request {owner} for the same image has not ended in time")
                 case Saved(reference):
                     owner, terms, kept = reference.split(" ")
@@ -85,13 +85,12 @@ class Turns:
                     self.claims.abandon(turn.key, owner)  # it was told to those who waited
                 case _:
                     return turn
-            await self.clock.sleep(min(look, max(0.0, ends - self.clock.monotonic())))
-            look = min(2 * look, LAST_LOOK)
+            await looks.pause()
 
     async def _answer(self, turn: Turn, ticket: Ticket) -> object:
         claim = Claim(key=turn.key, fingerprint=ticket.key, owner=turn.owner, lease=ticket.seconds + GRACE, again=True)
         try:
-            return await self.claims.claim(claim)
+            return await claimed(self.claims, claim)
         except GatewayError:
             turn.over = True
             return New()

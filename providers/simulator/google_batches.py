@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from providers.simulator import files as google_files
+from providers.simulator.actions import chosen
 from providers.simulator.batch_jobs import BatchJob, BatchJobs, Done, Line, Workbench
 from providers.simulator.files import Files, StoredFile
 from providers.simulator.flavours import Site
@@ -55,11 +55,11 @@ class GoogleBatches:
         Raises:
             RequestError: the request is refused.
         """
-        for method, pattern, act in _ACTIONS:
-            found = re.match(pattern, request.path) if method == request.method else None
-            if found:
-                return await act(self, request, origin if "/upload/" in request.path else found[1] or "")
-        return _NOT_FOUND
+        found = chosen(_ACTIONS, request)
+        if found is None:
+            return _NOT_FOUND
+        act, name = found
+        return await act(self, request, origin if "/upload/" in request.path else name)
 
     async def create(self, request: Request, model: str) -> Answer:
         """``POST models/MODEL:batchGenerateContent``."""

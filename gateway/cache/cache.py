@@ -19,7 +19,6 @@ import anyio.to_thread
 
 from gateway.archive import Archive, Lost
 from gateway.blobs import Blobs, apart, blobs_at
-from gateway.broom import Broom
 from gateway.clock import Clock
 from gateway.config import CachePolicy, Config
 from gateway.constraints import ladder
@@ -28,6 +27,7 @@ from gateway.fingerprint import digest, fingerprint
 from gateway.request import FallbackStep, ImageRequest
 from gateway.result import Cost, ImageResult, Judge
 from gateway.state.stores import CacheEntry, CacheStore
+from gateway.sweeper import Sweeper
 from providers.errors import GatewayError
 from providers.images import ReferenceImage
 from providers.sanitise import sanitise
@@ -92,7 +92,7 @@ class Cache:
         self._index = index
         self._policy = policy
         self._clock = clock
-        self._broom = Broom(blobs, ORPHAN, clock)
+        self._sweeper = Sweeper(blobs, ORPHAN, clock)
 
     async def find(self, key: str, fitting: Fits, judge: Judge | None = None) -> ImageResult | None:
         """A result that is kept under *key* and *fitting*; *judge* takes verdicts on it. What is damaged is dropped."""
@@ -126,8 +126,8 @@ class Cache:
     async def _sweep(self) -> None:
         """Have blobs removed that nothing refers to, where it is time for that; nobody waits for it."""
         with suppress(GatewayError):
-            if self._broom.is_due():
-                self._broom.sweep(await self._index.blobs())
+            if self._sweeper.is_due():
+                self._sweeper.sweep(await self._index.blobs())
 
     async def _found(self, key: str, judge: Judge | None) -> ImageResult | None:
         try:

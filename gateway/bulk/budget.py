@@ -8,23 +8,24 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from gateway.money import dollars
 from gateway.plan import Plan
 from gateway.request import MAX_COST, ImageRequest
 from providers.errors import BudgetExceeded, InvalidRequest
 
 
-class Purse:
-    """*budget* is USD for the whole run; None: there is no limit."""
+class RunBudget:
+    """*limit* is USD for the whole run; None: there is no limit."""
 
-    def __init__(self, budget: Decimal | float | None) -> None:
-        self.budget = None if budget is None else amount(budget)
+    def __init__(self, limit: Decimal | float | None) -> None:
+        self.limit = None if limit is None else amount(limit)
         self.spent = Decimal(0)
         self._aside = Decimal(0)
 
     @property
     def left(self) -> Decimal:
         """USD that are neither spent nor set aside."""
-        return (self.budget or Decimal(0)) - self.spent - self._aside
+        return (self.limit or Decimal(0)) - self.spent - self._aside
 
     def grant(self, request: ImageRequest, plan: Plan, max_attempts: int) -> Decimal | None:
         """USD set aside for *request*: the most it can cost along *plan*, or all that is left once nobody else holds any.
@@ -62,8 +63,8 @@ class Purse:
 
     def _exhausted(self, plan: Any = None) -> BudgetExceeded:
         return BudgetExceeded(
-            f"the budget of ${self.budget:f} for this run is used up: ${self.spent:f} is spent, and the rest does not "
-            "cover this request; nothing was sent",
+            f"the budget of {dollars(self.limit or Decimal(0))} for this run is used up: {dollars(self.spent)} is spent, "
+            "and the rest does not cover this request; nothing was sent",
             plan=plan,
         )
 
@@ -78,5 +79,5 @@ def amount(budget: Decimal | float) -> Decimal:
         raise InvalidRequest("budget: expected an amount in USD, or None for no limit")
     amount = Decimal(repr(budget)) if isinstance(budget, float) else Decimal(budget)
     if not (amount.is_finite() and 0 < amount <= MAX_COST):
-        raise InvalidRequest(f"budget: expected an amount above 0 and up to {MAX_COST:,} USD, or None for no limit")
+        raise InvalidRequest(f"budget: expected an amount above 0 and up to {MAX_COST:,} USD")
     return amount

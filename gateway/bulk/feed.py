@@ -17,7 +17,7 @@ from collections.abc import (
 from functools import partial
 from typing import Protocol, TypeVar
 
-from gateway.bulk import Asked, Bulk, Ended, Signal
+from gateway.bulk.run import Asked, Bulk, Ended, Signal
 from gateway.request import ImageRequest
 from providers.errors import InvalidRequest
 

@@ -1,7 +1,7 @@
 """One request through the cache: what is kept is given again, what is under way is waited for, the rest is drawn and kept.
 
-Requests of one process share a flight (:mod:`gateway.flights`), and processes that share a state take turns
-(:mod:`gateway.turns`).
+Requests of one process share a flight (:mod:`gateway.cache.single_flight`), and processes that share a state take turns
+(:mod:`gateway.cache.shared_flight`).
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from functools import partial
 import anyio.to_thread
 
 from gateway.archive import Archive
-from gateway.cache import Cache, fits, given_again, key_of
+from gateway.cache.cache import Cache, fits, given_again, key_of
+from gateway.cache.shared_flight import Turn, Turns
+from gateway.cache.single_flight import Flights, Land, Ticket
 from gateway.clock import Clock
 from gateway.fingerprint import digest
-from gateway.flights import Flights, Land, Ticket
 from gateway.request import FallbackStep, ImageRequest
 from gateway.result import ImageResult, Judge
 from gateway.saving import Destination
 from gateway.setup import Setup
-from gateway.turns import Turn, Turns
 from providers.errors import GatewayError
 from providers.images import ReferenceImage
 
@@ -102,7 +102,7 @@ Draw = Callable[[Payer], Awaitable[ImageResult]]
 
 
 @dataclass(frozen=True, slots=True)
-class Caching:
+class ReadThrough:
     """The *cache*, the *flights* of this process, and the *turns* of all. *judge* takes verdicts on what is given again."""
 
     cache: Cache
@@ -112,7 +112,7 @@ class Caching:
     judge: Judge | None = None
 
     @classmethod
-    def of(cls, setup: Setup, flights: Flights, clock: Clock, judge: Judge) -> Caching:
+    def of(cls, setup: Setup, flights: Flights, clock: Clock, judge: Judge) -> ReadThrough:
         """Over the state and the cache of *setup*."""
         turns = Turns(setup.state.claims, Archive(setup.cache.blobs), clock, judge)
         return cls(setup.cache, flights, turns, clock, judge)

@@ -2,7 +2,7 @@
 
 A request is asked of the caller when there is room for it and not before, and room is made by taking a result: so no
 more images are in memory than lanes take at once, however long the list is, and a slow caller begins no further calls.
-:mod:`gateway.feeding` goes between the caller and the run.
+:mod:`gateway.bulk.feed` goes between the caller and the run.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from gateway import money
+from gateway.bulk.budget import RunBudget
 from gateway.clock import Clock
 from gateway.config import Config
 from gateway.events import AttemptEnded, AttemptStarted, Event, listening
 from gateway.fingerprint import fingerprint
 from gateway.health import LaneHealth
 from gateway.plan import Plan
-from gateway.purse import Purse
 from gateway.request import ImageRequest
 from gateway.result import ImageResult
 from providers.errors import BudgetExceeded, ConfigError, GatewayError, InvalidRequest
@@ -89,12 +89,16 @@ class Signal(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """A request that has not begun, or is to begin anew, not before *due* (s). It waits for *patience* s more in all."""
+    """A request that has not begun, or is to begin anew, not before *due* (s). It waits for *patience* s more in all.
+
+    *last* is what came of it so far, None if it has not begun.
+    """
 
     index: int
     request: ImageRequest
     due: float
     patience: float = PATIENCE
+    last: GatewayError | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -127,7 +131,7 @@ class Bulk:
         self._terms = terms
         self._clock = clock
         self._calling = calling
-        self._purse = Purse(terms.budget)
+        self._budget = RunBudget(terms.budget)
         self._count = 0
         self._held: list[_Held] = []
         self._running: set[_Job] = set()
@@ -168,8 +172,11 @@ class Bulk:
             self._news.set_result(None)
 
     def stop(self) -> None:
-        """Begin no further request; what comes of those under way is still handed over."""
+        """Begin no further request; what comes of those under way, and came of those that wait, is still handed over."""
         self._no_more = self._stopped = True
+        for held in self._held:
+            if held.last is not None:
+                self._end(held.index, held.last)
         self._held.clear()
         self.nudge()
 
@@ -239,9 +246,9 @@ class Bulk:
         lanes = frozenset(step.lane for step in plan.candidates)
         if not self._has_seat(lanes) or self._crowd(lanes) >= self._room(lanes):
             return None
-        if self._purse.budget is None:
+        if self._budget.limit is None:
             return _Job(held, lanes, None)
-        grant = self._purse.grant(held.request, plan, self._gateway.config.fallback.max_attempts)
+        grant = self._budget.grant(held.request, plan, self._gateway.config.fallback.max_attempts)
         return None if grant is None else _Job(held, lanes, grant)
 
     def _has_seat(self, lanes: frozenset[str] | None) -> bool:
@@ -287,7 +294,7 @@ class Bulk:
         finally:
             self._running.discard(job)
             if job.grant is not None:
-                self._purse.settle(job.grant, spent)
+                self._budget.settle(job.grant, spent)
             self.nudge()
 
     async def _drawn(self, job: _Job) -> ImageResult | GatewayError:
@@ -296,7 +303,7 @@ class Bulk:
             try:
                 return await self._gateway.generate(request)
             except BudgetExceeded as error:
-                return self._purse.explained(error, job.grant)
+                return self._budget.explained(error, job.grant)
             except ConfigError:
                 raise
             except GatewayError as error:
@@ -322,7 +329,8 @@ class Bulk:
             self._end(held.index, ended)
             return
         due = self._clock.monotonic() + wait
-        self._held.append(replace(held, due=due, patience=held.patience - wait))
+        last = ended.with_traceback(None) if isinstance(ended, GatewayError) else None
+        self._held.append(replace(held, due=due, patience=held.patience - wait, last=last))
 
     def _end(self, index: int, ended: ImageResult | GatewayError) -> None:
         if isinstance(ended, GatewayError):

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gateway.conversation import Conversation
+from gateway.chat.conversation import Conversation
 from gateway.request import ImageRequest
 from providers.errors import InvalidRequest
 from providers.facts import ImageDefect, inspect
