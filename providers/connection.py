@@ -11,10 +11,15 @@ from collections.abc import Callable
 from select import select
 from typing import Final
 
+from providers.loops import PerLoop
+
 BUFFER: Final = 256 * 1024
 """Bytes read at a time at the most: enough to make calls rare, little enough to stay in a core's cache."""
 SLICE: Final = 256 * 1024
 """Bytes handed to the kernel at a time at the most: what does not fit there at once is copied."""
+
+_buffers: Final = PerLoop(lambda: memoryview(bytearray(BUFFER)))
+"""One buffer for all connections of an event loop: what comes in is taken in, or copied, before another socket is read."""
 
 Taker = Callable[[memoryview], bool]
 """Takes in bytes, which are gone when it returns; True means that it wants no more."""
@@ -40,7 +45,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._buffer = memoryview(bytearray(BUFFER))
+        self._buffer = _buffers.get()
         self._kept = bytearray()
         self._taker: Taker | None = None
         self._taken: asyncio.Future[None] = self._loop.create_future()
