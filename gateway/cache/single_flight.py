@@ -117,9 +117,10 @@ class Flights:
             ours = flight is None or flight.loop.is_closed()
             if flight is None or ours:
                 flight = self._flights[ticket.key] = _Flight(ticket, loop)
-                flight.task = loop.create_task(self._flown(flight, work))
             flight.aboard += 1
             flight.waiting.append((loop, event))
+        if ours:  # after the lock, which an eager task would want as well
+            flight.task = loop.create_task(self._flown(flight, work))
         return flight, event, ours
 
     async def _waited(self, event: asyncio.Event, seconds: float | None) -> None:
