@@ -170,6 +170,7 @@ class _Job:
 
         if left is not None and left <= 0:
             return
+        deaf = self._gateway.on_event(counted.heed)
         try:
             anyio.run(draw)
         except KeyboardInterrupt:
@@ -178,6 +179,8 @@ class _Job:
             raise GatewayError(
                 f"output: cannot be written to any more: {error.strerror}; make room, and go on"
             ) from None
+        finally:
+            deaf()
 
     def _terms(self, left: Decimal | None) -> Terms:
         return Terms(concurrency=self._wanted.concurrency or AT_ONCE, budget=left)

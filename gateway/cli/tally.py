@@ -13,6 +13,7 @@ from rich.text import Text
 
 from gateway.cli import tables
 from gateway.cli.consoles import stderr, visible
+from gateway.events import Event, LaneChanged
 
 LINES: Final = 20
 """Lines of progress in all, where there is no bar."""
@@ -48,6 +49,12 @@ class Tally:
             told = visible(why).replace("\n", " ")
             self.say(Text.assemble((f"{visible(key)}: ", "red"), told[:200] + "…" * (len(told) > 200)))
         self.show()
+
+    def heed(self, event: Event) -> None:
+        """Say so when a lane is shut: rows may have to wait for it."""
+        if isinstance(event, LaneChanged) and event.state_after in ("open", "latched"):
+            again = f", next try in {event.until:.0f} s" if event.until is not None else ""
+            self.say(Text(f"{visible(event.lane)} rests: {event.reason}{again}", style="yellow"))
 
     def say(self, text: Text) -> None:
         """Print a line."""

@@ -199,3 +199,11 @@ def test_the_budget_holds_over_all_runs_into_the_folder(google):
     assert google.billed == 6
     run("bulk", name, "-o", "out")
     assert google.billed == 10
+
+
+def test_a_lane_that_is_shut_meanwhile_is_told_of_once(google):
+    google.inject(faults.bad_key())
+    result = run("bulk", prompts(*foxes(3)), "-o", "out", status=1)
+    told = [line for line in result.stderr.splitlines() if " rests: " in line]
+    assert told
+    assert len(set(told)) == len(told)
