@@ -33,7 +33,6 @@ from providers.outcome import Billed, Outcome, OutcomeName
 from providers.request import UpstreamRequest
 from providers.sanitise import sanitise, without_quotes
 from providers.sizes import Size
-from providers.turnstile import turn
 
 
 class Step(NamedTuple):
@@ -184,7 +183,6 @@ class Desk:
         request = upstream_request(self.order, call.entry)
         if self.order.destination is not None:
             call.exchange.folder = self.order.destination.folder
-        await turn()  # many may have been let in at once
         await anyio.lowlevel.checkpoint_if_cancelled()  # another may have brought the images by now
         try:
             call.outcome = await credentials.adapters[call.key].generate(request, call.exchange)

@@ -30,6 +30,7 @@ from gateway.state.alone import Alone
 from gateway.state.stores import HealthStore
 from providers.errors import GatewayError
 from providers.outcome import Outcome, OutcomeName
+from providers.turnstile import turn
 
 __all__ = ["Chance", "Entry", "Monitor", "Teller"]
 
@@ -323,6 +324,8 @@ class Monitor:
         try:
             with anyio.move_on_after(seconds):
                 await waiter.settled.wait()
+            if waiter.call is not None:  # many may have been let in at once
+                await turn()
         except BaseException:  # cancelled, perhaps in the very moment in which it was let in
             with self._lock:
                 self._queues.leave(waiter)

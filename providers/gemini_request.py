@@ -85,6 +85,8 @@ def config(request: UpstreamRequest) -> types.GenerateContentConfig:
         tools=[types.Tool(google_search=types.GoogleSearch())] if request.grounding else None,
         http_options=time_limit(request.timeout),
         should_return_http_response=not request.stream,
+        automatic_continuation=False,  # that would be a second call, and a second bill
+        automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
     )
 
 
