@@ -81,7 +81,10 @@ def test_a_lane_that_is_slow_by_nature_gets_as_long_as_its_95th_percentile() -> 
     painters.script("first", draws(seconds=100.0))
     painters.draw(size="4K")
     (_, start), (_, beside) = times(painters)
-    state, slow_lane = painters.gateway._dispatcher.monitor.states["first/gemini-3-pro-image"], painters.gateway.config.lanes[0]
+    state, slow_lane = (
+        painters.gateway._dispatcher.monitor.states["first/gemini-3-pro-image"],
+        painters.gateway.config.lanes[0],
+    )
     assert state is not None
     assert beside - start == pytest.approx(2.3 * slow_lane.seconds["4K"])
     assert beside - start > 45
