@@ -85,9 +85,13 @@ def config(request: UpstreamRequest) -> types.GenerateContentConfig:
         tools=[types.Tool(google_search=types.GoogleSearch())] if request.grounding else None,
         http_options=time_limit(request.timeout),
         should_return_http_response=not request.stream,
-        automatic_continuation=False,  # that would be a second call, and a second bill
-        automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
     )
+
+
+def config_at_once(request: UpstreamRequest) -> types.GenerateContentConfig:
+    """:func:`config` for a call that is made now, with what tells the SDK to make one call: continuing is a second bill."""
+    alone = types.AutomaticFunctionCallingConfig(disable=True)
+    return config(request).model_copy(update={"automatic_continuation": False, "automatic_function_calling": alone})
 
 
 def time_limit(seconds: float) -> types.HttpOptions:

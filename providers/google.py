@@ -121,7 +121,7 @@ class _GenAIProvider(ABC):
         client = await self._client()
         from providers import gemini_request
 
-        contents, config = gemini_request.contents(request), gemini_request.config(request)
+        contents, config = gemini_request.contents(request), gemini_request.config_at_once(request)
         if request.stream:
             stream = await client.aio.models.generate_content_stream(
                 model=request.model, contents=contents, config=config

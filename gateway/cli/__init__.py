@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -14,4 +15,5 @@ def main() -> None:
     try:
         app(prog_name="image-gateway")
     except OSError as error:  # of files each command tells itself; what is left is an output that takes no more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be flushed at the end would fail again
         sys.exit(f"error: {error.strerror or error}")
