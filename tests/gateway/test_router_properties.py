@@ -251,7 +251,9 @@ TIGHTER: dict[str, Callable[[ImageRequest], dict[str, Any]]] = {
     "model": lambda request: {"model": (request.model or MODELS)[:1]},
     "references": lambda request: {"images": [b"image"] * (len(request.images) + 1)},
     "parameters": lambda request: {"thinking": "low", "require_parameters": True},
-    "ignore": lambda request: {"providers": {**request.providers.model_dump(), "ignore": ["a", "b"]}},
+    "ignore": lambda request: {
+        "providers": {**request.providers.model_dump(), "ignore": [*request.providers.ignore, "a", "b"]}
+    },
     "only": lambda request: {
         "providers": {**request.providers.model_dump(), "only": (request.providers.only or "ab")[:1]}
     },
