@@ -86,10 +86,7 @@ class FolderBlobs:
             data = self._path(sha256).read_bytes()
         except FileNotFoundError:
             return None
-        if hashlib.sha256(data).hexdigest() == sha256:
-            return data
-        self.discard(sha256)
-        return None
+        return _as_put(self, sha256, data)
 
     def discard(self, sha256: str) -> None:
         """See :class:`Blobs`."""
@@ -108,6 +105,14 @@ class FolderBlobs:
 
     def _path(self, sha256: str) -> Path:
         return self.folder / _place(sha256)
+
+
+def _as_put(blobs: Blobs, sha256: str, data: bytes) -> bytes | None:
+    """*data* if it still is what was put; what has changed is discarded."""
+    if hashlib.sha256(data).hexdigest() == sha256:
+        return data
+    blobs.discard(sha256)
+    return None
 
 
 class MemoryBlobs:
@@ -180,10 +185,7 @@ class ObjectBlobs:
                 data = bytes(obstore.get(self._store, _place(sha256)).bytes())
         except FileNotFoundError:
             return None
-        if hashlib.sha256(data).hexdigest() == sha256:
-            return data
-        self.discard(sha256)
-        return None
+        return _as_put(self, sha256, data)
 
     def discard(self, sha256: str) -> None:
         """See :class:`Blobs`."""

@@ -19,7 +19,7 @@ from gateway.cli.options import Output
 from gateway.cli.simulate_options import Jobs
 from gateway.cli.traffic import Seen, WatchedSimulator, Watcher
 from providers.errors import ConfigError
-from providers.simulator import BatchBehaviour, Fault, Simulator, parse_fault
+from providers.simulator import Address, BatchBehaviour, Fault, Simulator, parse_fault
 from providers.simulator.models import find
 
 KEY_VARIABLE: Final = "SIMULATOR_KEY"
@@ -71,7 +71,7 @@ def _serving(wanted: Wanted, watcher: Watcher) -> Iterator[Simulator]:
     faults = [_fault(text) for text in wanted.faults]
     keys = None if wanted.key is None else [wanted.key]
     try:
-        address, batches = (wanted.host, wanted.port), BatchBehaviour(**asdict(wanted.jobs))
+        address, batches = Address(wanted.host, wanted.port), BatchBehaviour(**asdict(wanted.jobs))
         simulator = WatchedSimulator(watcher, wanted.flavour, faults, keys=keys, address=address, batches=batches)
         simulator.start()
     except ValueError as error:

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from providers.simulator.faults import parse_fault as parse_fault
     from providers.simulator.flavours import FLAVOURS as FLAVOURS
     from providers.simulator.recording import RecordedRequest as RecordedRequest
+    from providers.simulator.simulator import Address as Address
     from providers.simulator.simulator import Simulator as Simulator
 
 __all__ = [
     "FLAVOURS",
+    "Address",
     "BatchBehaviour",
     "BatchRecord",
     "Fault",
@@ -39,6 +41,7 @@ __all__ = [
 ]
 
 _HOMES: Final = {
+    "Address": "simulator",
     "BatchBehaviour": "batch_jobs",
     "BatchRecord": "batch_jobs",
     "FLAVOURS": "flavours",

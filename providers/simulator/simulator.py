@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from decimal import Decimal
 from types import TracebackType
+from typing import NamedTuple
 
 from providers.simulator.batch_jobs import BatchBehaviour, BatchRecord
 from providers.simulator.faults import Fault
@@ -20,6 +21,14 @@ from providers.simulator.server import Connection
 from providers.simulator.upstream import Upstream
 
 
+class Address(NamedTuple):
+    """A host and a port to listen on; port 0 is any free one. With *tls* HTTPS is served."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    tls: ssl.SSLContext | None = None
+
+
 class Simulator:
     """An upstream on loopback.
 
@@ -27,8 +36,7 @@ class Simulator:
         flavour: how it answers on OpenAI's wires, a key of ``FLAVOURS``. Google's wire has one form.
         faults: what fails from the start.
         keys: the API keys it accepts; None accepts any. Kept as digests.
-        address: the host and the port to listen on; port 0 is any free one.
-        ssl_context: serves HTTPS with it.
+        address: where it listens.
         payload_bytes: about how many bytes each JPEG or PNG shall have at least.
         models: ids to offer besides the vendors' own; they behave as ``gemini-3.1-flash-image`` does.
         batches: how batch jobs go on, None for the usual way.
@@ -43,8 +51,7 @@ class Simulator:
         faults: Iterable[Fault] = (),
         *,
         keys: Collection[str] | None = None,
-        address: tuple[str, int] = ("127.0.0.1", 0),
-        ssl_context: ssl.SSLContext | None = None,
+        address: Address = Address(),  # noqa: B008 - frozen
         payload_bytes: int | None = None,
         models: Iterable[str] = (),
         batches: BatchBehaviour | None = None,
@@ -54,8 +61,7 @@ class Simulator:
         digests = None if keys is None else frozenset(map(digest, keys))
         behaviour = batches or BatchBehaviour()
         self._upstream = Upstream(_site(flavour, models), Rules(faults), digests, payload_bytes, behaviour)
-        self._host, self._port = address
-        self._ssl_context = ssl_context
+        self._host, self._port, self._ssl_context = address
         self._thread: threading.Thread | None = None
         self._ready = threading.Event()
         self._failure: BaseException | None = None

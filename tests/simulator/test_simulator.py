@@ -13,7 +13,7 @@ from decimal import Decimal
 import httpx2
 import pytest
 
-from providers.simulator import Simulator, faults
+from providers.simulator import Address, Simulator, faults
 from providers.simulator.drawing import Picture, draw
 from providers.simulator.padding import pad
 from providers.simulator.studio import Studio
@@ -100,7 +100,7 @@ def test_it_serves_an_async_block():
 def test_a_taken_port_is_an_error_at_once(image_upstream):
     port = int(image_upstream.url.rpartition(":")[2])
     with pytest.raises(OSError, match="address already in use"):
-        Simulator(address=("127.0.0.1", port)).start()
+        Simulator(address=Address(port=port)).start()
 
 
 def test_starting_twice_is_an_error(image_upstream):
@@ -231,7 +231,7 @@ def test_it_speaks_tls(simulate, tmp_path):
     )  # fmt: skip
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server.load_cert_chain(tmp_path / "c.pem", certificate)
-    simulator = simulate("url", ssl_context=server)
+    simulator = simulate("url", address=Address(tls=server))
     client = ssl.create_default_context(cafile=tmp_path / "c.pem")
     body = {"model": "gpt-image-2", "prompt": "a cat"}
     headers = {"Authorization": "Bearer any"}
