@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from array import array
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,18 +13,18 @@ TICK = 0.001
 
 
 @asynccontextmanager
-async def noticed() -> AsyncIterator[list[float]]:
+async def noticed() -> AsyncIterator[array[float]]:
     """Seconds by which each tick inside the block came late; complete once it has ended."""
-    stalls: list[float] = []
+    stalls = array("d")
     ticker = asyncio.create_task(_tick(stalls))
     await asyncio.sleep(5 * TICK)
-    stalls.clear()
+    del stalls[:]
     yield stalls
     await asyncio.sleep(10 * TICK)  # the ticker has to notice what came last
     ticker.cancel()
 
 
-async def _tick(stalls: list[float]) -> None:
+async def _tick(stalls: array[float]) -> None:
     last = time.perf_counter()
     while True:
         await asyncio.sleep(TICK)

@@ -1,7 +1,8 @@
 """``python -m benchmarks.upstream FOLDER``: canned answers in a process of their own, over plain HTTP and over TLS.
 
-What the simulator would draw is drawn once, at the start; then the bytes are only sent, so that the upstream costs the
-same whoever asks. The address tells the size of the image (``/4K/…``), the prompt whether the answer shall be tiny.
+The simulator answers once, at the start, and photographs take the place of its images; then the bytes are only sent, so
+that the upstream costs the same whoever asks. The address tells the size of the image (``/4K/…``), the prompt whether the
+answer shall be tiny.
 It prints the two ports, and leaves the certificate of its authority in FOLDER.
 """
 
@@ -21,6 +22,7 @@ from typing import Any, Final
 
 from PIL import Image
 
+from benchmarks.pictures import jpeg, png, weighing
 from providers.simulator import Simulator
 from tests.providers.wire import Authority
 
@@ -30,27 +32,36 @@ TINY: Final = "tiny"
 """In a prompt: an image of 1K that has next to no bytes."""
 _PIECE: Final = 2**20
 _ENDS: Final = 4096
-_PIXELS: Final = {"1K": "1024x1024", "2K": "2048x2048", "4K": "2880x2880"}
+_EDGES: Final = {"1K": 1024, "2K": 2048, "4K": 4096}
+_PIXELS: Final = {"1K": 1024, "2K": 2048, "4K": 2880}
+"""Pixels a side, as gpt-image-2 draws them."""
 
 Answers = Mapping[tuple[str, str], bytes]
 """Bodies by wire (google, images, chat) and size."""
 
 
 def answers() -> Answers:
-    bodies: dict[tuple[str, str], bytes] = {}
-    for size, weight in IMAGE_BYTES.items():
-        with Simulator(payload_bytes=weight) as simulator:
-            bodies["google", size] = _google(simulator.url, size)
-            bodies["images", size] = _images(simulator.url, size)
-            bodies["chat", size] = _as_chat(json.loads(bodies["google", size]))
-    return {**bodies, **_tiny()}
+    with Simulator() as simulator:
+        return {key: body for size in IMAGE_BYTES for key, body in _heavy(simulator.url, size).items()} | _tiny()
 
 
-def _tiny() -> Answers:
+def _heavy(url: str, size: str) -> Answers:
+    """Answers with a photograph of the *size*."""
+    google, images = json.loads(_google(url, size)), json.loads(_images(url, size))
+    _inline(google)["data"] = _base64(weighing(IMAGE_BYTES[size], _EDGES[size], jpeg))
+    images["data"][0]["b64_json"] = _base64(weighing(IMAGE_BYTES[size], _PIXELS[size], png))
+    return {
+        ("google", size): json.dumps(google).encode(),
+        ("images", size): json.dumps(images).encode(),
+        ("chat", size): _as_chat(google),
+    }
+
+
+def _tiny() -> dict[tuple[str, str], bytes]:
     """Answers with a grey square of 1024 pixels: a few thousand bytes."""
     file = io.BytesIO()
     Image.new("L", (1024, 1024), 128).save(file, "JPEG", quality=10)
-    image = base64.b64encode(file.getvalue()).decode()
+    image = _base64(file.getvalue())
     content = {"role": "model", "parts": [{"inlineData": {"mimeType": "image/jpeg", "data": image}}]}
     google = {"candidates": [{"content": content, "finishReason": "STOP"}]}
     return {
@@ -67,17 +78,29 @@ def _google(url: str, size: str) -> bytes:
 
 
 def _images(url: str, size: str) -> bytes:
-    return _asked(f"{url}/v1/images/generations", {"model": "gpt-image-2", "prompt": "a fox", "size": _PIXELS[size]})
+    return _asked(
+        f"{url}/v1/images/generations",
+        {"model": "gpt-image-2", "prompt": "a fox", "size": f"{_PIXELS[size]}x{_PIXELS[size]}"},
+    )
 
 
 def _as_chat(answer: Any) -> bytes:
     """Google's answer as relays pass it on in chat."""
-    inline = next(part["inlineData"] for part in answer["candidates"][0]["content"]["parts"] if "inlineData" in part)
+    inline = _inline(answer)
     picture = f"![image](data:{inline['mimeType']};base64,{inline['data']})"
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": picture}}
     return json.dumps(
         {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
     ).encode()
+
+
+def _inline(answer: Any) -> Any:
+    """The image in Google's *answer*."""
+    return next(part["inlineData"] for part in answer["candidates"][0]["content"]["parts"] if "inlineData" in part)
+
+
+def _base64(image: bytes) -> str:
+    return base64.b64encode(image).decode()
 
 
 def _asked(url: str, question: Any) -> bytes:

@@ -72,25 +72,31 @@ def _in_its_file(part: Part) -> Part:
 
 async def settle(reply: Reply | Outcome, fetcher: ImageFetcher | None, settings: ProviderSettings) -> Outcome:
     """The outcome of *reply*, its linked images fetched and all of them looked at, its detail without keys."""
-    outcome = reply if isinstance(reply, Outcome) else await _looked_at(reply, fetcher)
+    outcome = reply if isinstance(reply, Outcome) else await _looked_at(reply, fetcher, settings)
     return replace(outcome, detail=sanitise(outcome.detail, _secrets(settings)))
 
 
-async def _looked_at(reply: Reply, fetcher: ImageFetcher | None) -> Outcome:
+async def _looked_at(reply: Reply, fetcher: ImageFetcher | None, settings: ProviderSettings) -> Outcome:
     await turn()
     pieces = final_pieces(reply)
     if fetcher is not None:
         pieces = [await _fetched(piece, fetcher) for piece in pieces]
-    return conclude(replace(reply, pieces=tuple(await _verified(pieces))))
+    return conclude(replace(reply, pieces=tuple(await _verified(pieces, settings))))
 
 
-async def _verified(pieces: Sequence[Piece]) -> list[Piece]:
+async def _verified(pieces: Sequence[Piece], settings: ProviderSettings) -> list[Piece]:
     """*pieces* with the facts of their images, or what is wrong with them."""
     images = [piece.data for piece in pieces if piece.data is not None]
     if not images:
         return list(pieces)
-    results = iter(await verify_all(images))
+    results = iter(await verify_all(images, _pixel_check(settings)))
     return [piece if piece.data is None else _judged(piece, next(results)) for piece in pieces]
+
+
+def _pixel_check(settings: ProviderSettings) -> int | None:
+    """Bytes of picture data to go through in each image, if the provider's table says so."""
+    value = settings.options.get("pixel_check")
+    return value if isinstance(value, int) else None
 
 
 def _judged(piece: Piece, result: ImageFacts | ImageDefect) -> Piece:

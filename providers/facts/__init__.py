@@ -1,7 +1,7 @@
 """What an image is, read from its bytes: format, pixels, where it ends, and whether it is whole.
 
 Only the structure is judged: bounds, order, checksums, declared sizes. Pixels are not decoded, so image data that is
-well framed but too short for its pixels passes; ``providers.verification`` looks at those. Standard library only.
+well framed but too short for its pixels passes; ``providers.verification`` looks at those.
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterator
 from typing import Final
 
+from providers.facts.fast_zlib import zlib
 from providers.facts.parts import ImageDefect, Part, Structure, limited, windows
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"

@@ -15,7 +15,7 @@ from typing import IO, Final, cast
 
 from providers.facts.jpeg import FRAMES, SCAN, START_LENGTH
 from providers.facts.parts import WINDOW, ImageDefect, Part, let_go
-from providers.verification.decoding import decoding
+from providers.verification.decoding import EnoughError, decoding
 
 _RESTART_INTERVAL: Final = b"\xdd"
 _KEPT: Final = FRAMES | {SCAN, b"\xc4", b"\xcc", b"\xdb", _RESTART_INTERVAL}
@@ -38,10 +38,11 @@ _RESTART: Final = re.compile(rb"\xff[\xd0-\xd7]")
 _RESTARTS: Final = [bytes([0xFF, code]) for code in range(0xD0, 0xD8)]
 
 
-def check_pixels(view: memoryview, parts: Sequence[Part]) -> None:
+def check_pixels(view: memoryview, parts: Sequence[Part], amount: int) -> None:
     """Raise unless the image data can be decoded, has its scans complete and, in a picture of one scan, is all there.
 
     Of a picture in several scans, progressive ones above all, the last one may be cut unnoticed: detail that is missing.
+    Of more than *amount* bytes, the first ones are decoded.
     """
     scans = [part for part in parts if part.kind == SCAN]
     if len(scans) > _MAX_SCANS:
@@ -51,9 +52,9 @@ def check_pixels(view: memoryview, parts: Sequence[Part]) -> None:
     (frame,) = (part for part in parts if part.kind in FRAMES)
     if len(scans) > 1 or frame.kind in _PROGRESSIVE:
         _check_coverage(frame, scans)
-        _decode(_Input([*_kept(view, parts), _END]))
+        _decode(_Input([*_kept(view, parts), _END], amount))
     else:
-        _decode_single([*_kept(view, parts), _AHEAD])
+        _decode_single([*_kept(view, parts), _AHEAD], amount)
 
 
 def _kept(view: memoryview, parts: Sequence[Part]) -> Iterator[bytes | memoryview]:
@@ -90,11 +91,12 @@ def _check_coverage(frame: Part, scans: Sequence[Part]) -> None:
 class _Input(io.RawIOBase):
     """A file made of *pieces*, read where they stand, that tells the decoder when it asks for more than there is.
 
-    It keeps its last *held* bytes apart.
+    It keeps its last *held* bytes apart, and ends the decoding after *amount* bytes.
     """
 
-    def __init__(self, pieces: Sequence[bytes | memoryview], held: int = 0) -> None:
+    def __init__(self, pieces: Sequence[bytes | memoryview], amount: int, held: int = 0) -> None:
         self._pieces = [memoryview(piece) for piece in pieces]
+        self._amount = amount
         self._starts = [0, *accumulate(map(len, pieces))]
         self._cut = self._starts[-1] - held
         self._at = 0
@@ -115,6 +117,8 @@ class _Input(io.RawIOBase):
         return self._at
 
     def read(self, size: int | None = -1) -> bytes:
+        if self._at >= self._amount:
+            raise EnoughError
         end = self._starts[-1] if size is None or size < 0 else min(self._at + size, self._starts[-1])
         if self._at < self._cut < end:
             end = self._cut
@@ -134,9 +138,9 @@ class _Input(io.RawIOBase):
                 let_go(piece)
 
 
-def _decode_single(picture: Sequence[bytes | memoryview]) -> None:
+def _decode_single(picture: Sequence[bytes | memoryview], amount: int) -> None:
     """Decode *picture*, whose last byte the decoder must need: it is held back until asked for."""
-    held = _Input(picture, held=len(_AHEAD) + 1)
+    held = _Input(picture, amount, held=len(_AHEAD) + 1)
     _decode(held)
     if not held.is_asked_for_all:
         raise ImageDefect("the JPEG has more image data than pixels, or damaged data")

@@ -6,13 +6,10 @@ from collections.abc import Iterator, Sequence
 from itertools import dropwhile, takewhile
 from typing import Final, NamedTuple
 
-try:  # Intel's inflate: less than half the time of zlib's
-    from isal import isal_zlib as zlib
-except ImportError:  # there are no wheels for rare platforms
-    import zlib  # type: ignore[no-redef]
-
+from providers.facts.fast_zlib import zlib
 from providers.facts.parts import ImageDefect, Part, windows
 from providers.facts.png import HEADER
+from providers.verification.decoding import first
 
 _PIECE: Final = 64 * 1024
 """Bytes inflated at a time, and bytes given in at a time: little enough to stay in a core's cache."""
@@ -35,15 +32,17 @@ class _Pass(NamedTuple):
     stride: int
 
 
-def check_pixels(view: memoryview, parts: Sequence[Part]) -> None:
+def check_pixels(view: memoryview, parts: Sequence[Part], amount: int) -> None:
     """Raise unless the image data is whole, of exactly the length the header implies, with filters that exist.
+
+    Of more than *amount* bytes of it, the first ones are inflated.
 
     Inflating stops where the data goes beyond that length, and memory in use stays below a megabyte. An animation is
     judged by its first picture.
     """
     passes = list(_passes(parts[0].body))
     at, expected = 0, passes[-1].end
-    for raw in _inflated(_image_data(parts)):
+    for raw in _inflated(first(_image_data(parts), amount)):
         if at + len(raw) > expected:
             raise ImageDefect("the PNG has more image data than pixels")
         if any(filters and max(filters) > _MAX_FILTER for filters in _filters(raw, at, passes)):

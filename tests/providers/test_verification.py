@@ -364,6 +364,53 @@ class TestDeliveredImages:
         assert (settled(bad).name, settled(bad).billed) == ("bad_response", "yes")
 
 
+HEAVY_JPEG = saved(Image.effect_noise((512, 512), 60), "JPEG", quality=90)
+HEAVY_PNG = saved(Image.effect_noise((512, 512), 60), "PNG", compress_level=0)
+AT_MOST = 70_000
+"""Bytes of each that are looked at below: not all of its picture data."""
+
+
+class TestHeavyImages:
+    """Of picture data beyond the amount that is asked for, the beginning counts."""
+
+    @pytest.mark.parametrize("heavy", [HEAVY_JPEG, HEAVY_PNG], ids=["jpeg", "png"])
+    def test_pass_when_the_beginning_is_sound(self, heavy: bytes) -> None:
+        assert len(heavy) > 2 * AT_MOST
+        assert verify(heavy, AT_MOST) == inspect(heavy)
+
+    def test_with_a_damaged_beginning_are_refused(self) -> None:
+        raw = raw_of(400, 400, 8, 2, 0, filtering=5)
+        assert "filter" in says(built(400, 400, raw=raw))
+        file = png(header(400, 400, 8, 2), chunk(b"IDAT", zlib.compress(raw, 0)), END)
+        with pytest.raises(PixelDefect, match="filter"):
+            verify(file, AT_MOST)
+
+    def test_whose_decoder_needs_less_than_there_is_are_refused(self) -> None:
+        with pytest.raises(PixelDefect, match="more image data than pixels"):
+            verify(resized(HEAVY_JPEG, 64, 64), AT_MOST)
+
+    def test_may_lack_their_end_unless_all_of_them_is_looked_at(self) -> None:
+        raw = raw_of(400, 400, 8, 2, 0)[:-1]
+        png_cut = png(header(400, 400, 8, 2), chunk(b"IDAT", zlib.compress(raw, 0)), END)
+        for short in (resized(HEAVY_JPEG, 512, 1024), png_cut):
+            assert verify(short, AT_MOST) == inspect(short)
+            assert "less image data than pixels" in says(short)
+
+    def test_of_a_provider_are_gone_through_as_far_as_its_table_says(self) -> None:
+        reply = Reply(pieces=(Piece(data=resized(HEAVY_JPEG, 512, 1024)),))
+
+        def outcome(**options: object) -> Outcome:
+            return asyncio.run(settle(reply, None, ProviderSettings(name="p", kind="k", options=options)))
+
+        assert outcome(pixel_check=AT_MOST).name == "ok"
+        assert outcome(pixel_check=10 * len(HEAVY_JPEG)).name == outcome().name == "bad_response"
+
+    def test_that_are_webp_are_decoded_whole_or_not_at_all(self) -> None:
+        bad = list(shorter_webps(WEBPS["webp lossy"]))[40]
+        assert verify(bad, len(bad) - 1) == inspect(bad)
+        assert says(bad)
+
+
 class Gate:
     """Stands in for the check: each image waits in its thread until the gate is opened."""
 
@@ -372,7 +419,7 @@ class Gate:
         self.inside = self.most = 0
         self._lock = threading.Lock()
 
-    def verify(self, data: bytes) -> ImageFacts:
+    def verify(self, data: bytes, _: int | None) -> ImageFacts:
         with self._lock:
             self.inside += 1
             self.most = max(self.most, self.inside)
@@ -416,7 +463,7 @@ class TestSideBySide:
         Image.new("L", (edge, edge)).save(file, "JPEG", comment=bytes(comment))
         threads: list[threading.Thread] = []
 
-        def noted(data: bytes) -> ImageFacts:
+        def noted(data: bytes, _: int | None) -> ImageFacts:
             threads.append(threading.current_thread())
             return inspect(data)
 
