@@ -82,7 +82,7 @@ class ImageExtractor:
         self._token = secrets.token_hex(16)
         self._text = bytearray()
         self._held = b""
-        self._fed = 0
+        self._fed = 0  # bytes of the pieces before this one
         self._image_bytes = 0
         self._run: _Base64Run | None = None
         self._step: Callable[[ImageExtractor, bytes, int], int] = ImageExtractor._outside
@@ -98,7 +98,10 @@ class ImageExtractor:
         Raises:
             ExtractionError: a limit was passed.
         """
+        self._take(piece)
         self._fed += len(piece)
+
+    def _take(self, piece: bytes | memoryview) -> None:
         if self._run is not None and not self._held and self._run.gulp(piece):
             self._count_image_bytes(self._run)
             return

@@ -10,11 +10,10 @@ that they were, and google-genai would write them in the other alphabet.
 from __future__ import annotations
 
 import json
-import re
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
@@ -104,7 +103,7 @@ async def _spliced(
 ) -> list[bytes]:
     encoded = {pybase64.b64encode(token): image for token, image in uploads.items()}
     texts = {pybase64.b64encode(token): _in_json(text) for token, text in signatures.items()}
-    found = re.split(b"(" + b"|".join(map(re.escape, (*uploads, *encoded, *texts))) + b")", body)
+    found = _split(body, (*uploads, *encoded, *texts))
     shown = sum(part in uploads or part in encoded for part in found)
     if len(found) > 1 and shown < len(uploads):
         raise StandInError("the SDK did not send an image as it was given")
@@ -119,6 +118,23 @@ async def _spliced(
         else:
             pieces.append(part)
     return pieces
+
+
+def _split(body: bytes, tokens: Iterable[bytes]) -> list[bytes]:
+    """*body* in pieces: each of *tokens*, wherever it stands, and what is between them. No token is part of another."""
+    pieces = [body]
+    for token in tokens:
+        pieces = [each for piece in pieces for each in _around(token, piece)]
+    return pieces
+
+
+def _around(token: bytes, piece: bytes) -> Iterator[bytes]:
+    before, found, after = piece.partition(token)
+    yield before
+    while found:
+        yield found
+        before, found, after = after.partition(token)
+        yield before
 
 
 def _in_json(text: str) -> bytes:

@@ -7,6 +7,7 @@ import random
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from providers.facts import MAX_EDGE, MAX_PIXELS, ImageDefect, ImageFacts, inspect, sniff
+from providers.facts import MAX_EDGE, MAX_PIXELS, ImageDefect, ImageFacts, inspect, parts, sniff
 from providers.facts.parts import MAX_PARTS
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -437,3 +438,26 @@ class TestAnyBytesWhatever:
             offset = round(place * len(data))
             data = data[:offset] + inserted + data[offset + deleted :]
         read_alike(data)
+
+
+def heavy_jpeg(size: int) -> bytes:
+    return jpeg(frame(), SCAN + b"\x12" * size)
+
+
+def heavy_png(size: int) -> bytes:
+    return png(header(), *[chunk(b"IDAT", bytes(2**16))] * (size // 2**16), END)
+
+
+class TestOtherThreads:
+    """A large image is looked at in a thread, which must not keep the interpreter to itself; a small one on the event loop."""
+
+    @pytest.mark.parametrize("build", [heavy_jpeg, heavy_png])
+    def test_have_their_turn_after_each_half_mebibyte_of_a_large_image(
+        self, build: Callable[[int], bytes], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pauses: list[float] = []
+        monkeypatch.setattr(parts.time, "sleep", pauses.append)
+        inspect(build(2**18))
+        assert not pauses
+        inspect(build(2**21))
+        assert 3 <= len(pauses) <= 5

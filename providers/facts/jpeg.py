@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from providers.facts.parts import WINDOW, ImageDefect, Part, Structure, let_go, limited
+from providers.facts.parts import WINDOW, ImageDefect, Part, Structure, let_go, limited, pause
 
 SIGNATURE: Final = b"\xff\xd8\xff"
 """The start marker, and the first byte of the marker that has to follow it."""
@@ -86,6 +86,7 @@ def _scan_end(view: memoryview, start: int) -> int:
         let_go(view)
         if marker:
             break
+        pause()
     else:
         raise ImageDefect("the JPEG stops within its image data")
     if marker.start() == start:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from providers.facts.parts import ImageDefect
+from providers.facts.parts import WINDOW, ImageDefect, pause
 
 
 class EnoughError(Exception):
@@ -14,10 +14,13 @@ class EnoughError(Exception):
 
 def first(pieces: Iterable[memoryview], amount: int) -> Iterator[memoryview]:
     """*pieces* until they come to *amount* bytes; whoever asks for more gets an :class:`EnoughError`."""
-    taken = 0
+    taken = rested = 0
     for piece in pieces:
         if taken >= amount:
             raise EnoughError
+        if taken - rested >= WINDOW:
+            rested = taken
+            pause()
         yield piece
         taken += len(piece)
 

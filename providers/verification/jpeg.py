@@ -14,7 +14,7 @@ from itertools import accumulate, cycle, pairwise
 from typing import IO, Final, cast
 
 from providers.facts.jpeg import FRAMES, SCAN, START_LENGTH
-from providers.facts.parts import WINDOW, ImageDefect, Part, let_go
+from providers.facts.parts import WINDOW, ImageDefect, Part, let_go, pause
 from providers.verification.decoding import EnoughError, decoding
 
 _RESTART_INTERVAL: Final = b"\xdd"
@@ -136,6 +136,7 @@ class _Input(io.RawIOBase):
             self._fresh = start
             for piece in self._pieces:
                 let_go(piece)
+            pause()
 
 
 def _decode_single(picture: Sequence[bytes | memoryview], amount: int) -> None:

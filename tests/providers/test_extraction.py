@@ -459,3 +459,21 @@ def test_images_are_let_go_of_as_soon_as_nobody_needs_them() -> None:
         assert left() is None
     finally:
         gc.enable()
+
+
+def test_room_for_an_image_holds_all_of_it_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    class Noted(extraction.MemoryRoom):
+        def __init__(self, size: int = 0) -> None:
+            made.append(size)
+            super().__init__(size)
+
+    monkeypatch.setattr(extraction, "MemoryRoom", Noted)
+    image = PNG[:8] + bytes(300_000)
+    body = b'{"data":"' + base64.b64encode(image) + b'"}'
+    extractor = ImageExtractor(expected=len(body))
+    for start in range(0, len(body), 100_000):
+        extractor.feed(body[start : start + 100_000])
+    extractor.close()
+    assert len(image) <= made[0] <= len(image) + 20

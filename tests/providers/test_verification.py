@@ -22,7 +22,7 @@ from PIL import Image, ImageFile
 from providers import verification
 from providers.adapter import settle
 from providers.answers import Piece, Reply
-from providers.facts import ImageDefect, ImageFacts, inspect
+from providers.facts import ImageDefect, ImageFacts, inspect, parts
 from providers.outcome import Outcome
 from providers.provider import ProviderSettings
 from providers.verification import PixelDefect, verify, verify_all
@@ -404,6 +404,20 @@ class TestHeavyImages:
 
         assert outcome(pixel_check=AT_MOST).name == "ok"
         assert outcome(pixel_check=10 * len(HEAVY_JPEG)).name == outcome().name == "bad_response"
+
+    @pytest.mark.parametrize("form", ["JPEG", "PNG"])
+    def test_leave_the_interpreter_to_other_threads_now_and_then(
+        self, form: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        options = {"quality": 95, "subsampling": 0} if form == "JPEG" else {"compress_level": 0}
+        data = saved(Image.merge("RGB", [Image.effect_noise((800, 800), 60)] * 3), form, **options)
+        assert len(data) > 600_000
+        pauses: list[float] = []
+        monkeypatch.setattr(parts.time, "sleep", pauses.append)
+        inspect(data)
+        looked = len(pauses)
+        verify(data)
+        assert len(pauses) > 2 * looked
 
     def test_that_are_webp_are_decoded_whole_or_not_at_all(self) -> None:
         bad = list(shorter_webps(WEBPS["webp lossy"]))[40]
