@@ -128,11 +128,11 @@ async def observed(job: Job) -> dict[str, float]:
     gc.collect()
     gc.freeze()
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
-    async with noticed() as stalls:
+    async with noticed() as longest:
         before, cpu, wall = _status("VmRSS"), time.process_time(), time.perf_counter()
         image = await job()
         cpu, wall, peak = time.process_time() - cpu, time.perf_counter() - wall, _status("VmHWM") - before
-    return {"cpu": cpu, "wall": wall, "peak": peak, "stall": max(stalls, default=0.0), "image": len(image)}
+    return {"cpu": cpu, "wall": wall, "peak": peak, "stall": longest.seconds, "image": len(image)}
 
 
 def _picture(size: int = REFERENCE_BYTES) -> bytes:

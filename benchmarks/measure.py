@@ -32,7 +32,11 @@ TOGETHER: Final = ("gateway, 8 lanes", "google-genai", "openai")
 SOAK: Final = 100_000
 OVERHEAD: Final = ("google-genai", "gateway, google", "litellm, gemini", "openai", "gateway, openai", "httpx2")
 CALLS: Final = 100
-IMPORTS: Final = ("import gateway", "from gateway import Gateway", "import google.genai", "import openai")
+_ONE_PROVIDER: Final = 'Gateway.from_config({"providers": {"google": {"kind": "google", "api_key": "k"}}})'
+IMPORTS: Final = (
+    "import gateway", "from gateway import Gateway", f"from gateway import Gateway; {_ONE_PROVIDER}",
+    "import google.genai", "import openai",
+)  # fmt: skip
 MIB: Final = 2**20
 
 
@@ -122,7 +126,9 @@ def imports(runs: int) -> dict[str, float]:
     for _ in range(runs):
         for statement, times in taken.items():
             code = f"import time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"
-            done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+            done = subprocess.run(
+                [sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True, text=True
+            )
             times.append(float(done.stdout) * 1000)
     return {statement: median(times) for statement, times in taken.items()}
 

@@ -20,6 +20,8 @@ if getattr(_providers, "DISTRIBUTION", None) != "image-gateway":
 
 if TYPE_CHECKING:
     from gateway.client import AsyncGateway
+    from gateway.clock import Clock as Clock
+    from gateway.events import Listener as Listener
     from gateway.health import LaneHealth
     from gateway.plan import Candidate, Exclusion, Plan
     from gateway.request import ImageRequest, ProviderPreferences
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 _HOMES: Final = {
     "gateway.client": ("AsyncGateway",),
+    "gateway.clock": ("Clock",),
+    "gateway.events": ("Listener",),
     "gateway.sync": ("Gateway",),
     "gateway.health": ("LaneHealth",),
     "gateway.plan": ("Candidate", "Exclusion", "Plan"),
@@ -51,8 +55,8 @@ _HOMES: Final = {
     ),
     "providers.images": ("GeneratedImage", "ReferenceImage"),
 }  # fmt: skip
-"""The module in which each public name lives. It is loaded with the first use of one of its names: pydantic alone takes
-longer to import than a command line takes to print its help."""
+"""The module in which each public name lives, and each that stands in a signature of the two classes. It is loaded with the
+first use of one of its names: pydantic alone takes longer to import than a command line takes to print its help."""
 
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -17,14 +17,12 @@ from importlib.resources import files
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import TypeAdapter
-
 from gateway.complaints import Complaints
 from gateway.lanes import Lane, LaneClass, Source
 from gateway.settings import LaneTable, ProviderTable, key_path, mode_of
 from providers.dialects import CONVERSING, dialect_for
 from providers.errors import ConfigError
-from providers.presets import Preset, preset_for
+from providers.presets import Preset, preset_for, tuples
 from providers.sizes import SIZES, Size
 
 _Item = TypeVar("_Item")
@@ -219,7 +217,7 @@ def _usual(reach: _Reach) -> tuple[LaneTable, ...]:
     if surface and surface.name == "vertex":
         known = [row for row in known if (reach.table.location or "global") in row.vertex_locations]
     known = [row for row in known if (surface.name in row.surfaces if surface else row.vendor == vendor)]
-    return tuple(LaneTable(model=row.id) for row in known)
+    return tuple(LaneTable.model_construct(model=row.id) for row in known)
 
 
 def _reach(provider: str, table: ProviderTable) -> _Reach:
@@ -357,7 +355,7 @@ def _stated(reach: _Reach, told: LaneTable, base: Lane) -> dict[str, Any]:
         **figures,
         "price_configured": bool(told.price),
         "retired_configured": told.retired is not None,
-        "quota": {**table.quota.model_dump(exclude_none=True), **told.quota.model_dump(exclude_none=True)},
+        "quota": {**table.quota.stated(), **told.quota.stated()},
         "mode": mode,
         "enabled": mode != "disabled",
         "sources": {**base.sources, **dict.fromkeys(figures, Source(told.source or CONFIGURED, told.checked))},
@@ -367,7 +365,7 @@ def _stated(reach: _Reach, told: LaneTable, base: Lane) -> dict[str, Any]:
 
 def _figures(told: LaneTable, base: Lane) -> dict[str, Any]:
     """The facts that *told* states, as a lane has them: tables over the base's, lists of names as sets."""
-    stated = told.model_dump(exclude_none=True)
+    stated = told.stated()
     figures = {of: stated[key] for key, of in _FIELD_OF.items() if stated.get(key) not in (None, {})}
     for name, value in figures.items():
         if isinstance(value, Mapping):
@@ -390,9 +388,12 @@ class _Catalogue:
 
 @cache
 def _catalogue() -> _Catalogue:
+    """The data file as it stands. That its values have the types they should have is looked at in a test, not at start-up."""
     text = files("gateway").joinpath("catalogue.toml").read_text(encoding="utf-8")
     data = tomllib.loads(text, parse_float=Decimal)
-    named = data.pop("sources")
     for row in (*data["surfaces"], *data["models"]):
-        row["sources"] = {figure: named[name] for figure, name in row.get("sources", {}).items()}
-    return TypeAdapter(_Catalogue).validate_python(data)
+        row["sources"] = {figure: Source(**data["sources"][name]) for figure, name in row.get("sources", {}).items()}
+    for row in data["models"]:
+        row["seconds"] = {size: float(usual) for size, usual in row["seconds"].items()}
+    kinds: Mapping[str, Callable[..., Any]] = {"surfaces": Surface, "wires": Wire, "models": Model}
+    return _Catalogue(**{table: tuple(kind(**tuples(row)) for row in data[table]) for table, kind in kinds.items()})

@@ -1,4 +1,8 @@
-"""The class that applications use: :class:`AsyncGateway`. Its sync face is in :mod:`gateway.sync`."""
+"""The class that applications use: :class:`AsyncGateway`. Its sync face is in :mod:`gateway.sync`.
+
+To name the class loads next to nothing: what a gateway is made of is loaded with the first one, at start-up and not in a
+request. Types stand in signatures by their public names, which the package loads when somebody asks for them.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +12,17 @@ from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from gateway import config
-from gateway.clock import Clock
-from gateway.config import Config
-from gateway.dispatch import Dispatcher
-from gateway.events import Listener
-from gateway.health import LaneHealth
-from gateway.ledger import Ledger
-from gateway.monitor import Chance
-from gateway.plan import Plan
-from gateway.request import ImageRequest
-from gateway.result import ImageResult
-from gateway.setup import Setup
-from providers.provider import ProviderFactory, load_provider
-from providers.turnstile import turn
+import gateway
 
 if TYPE_CHECKING:  # rooms that are loaded when somebody enters them
     from gateway.batch.faces import Batch
     from gateway.bulk.feed import Requests
     from gateway.bulk.run import Ended
     from gateway.chat.chat import AsyncChat
+    from gateway.config import Config
+    from gateway.ledger import Ledger
+    from gateway.monitor import Chance
+    from providers.provider import ProviderFactory
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | None
 
@@ -36,23 +31,28 @@ class AsyncGateway:
     """Draws images through whichever configured lane serves best. Use it as an async context manager, or ``aclose()`` it.
 
     One instance serves any number of tasks, threads and event loops. *load* makes the adapter for a key of a provider;
-    normally it is found by the provider's kind. *chance* gives random numbers from 0 to 1.
+    None: the one that is installed for the provider's kind. *chance* gives random numbers from 0 to 1.
     """
 
     def __init__(
         self,
         configuration: Config,
         *,
-        clock: Clock | None = None,
-        load: ProviderFactory = load_provider,
+        clock: gateway.Clock | None = None,
+        load: ProviderFactory | None = None,
         chance: Chance | None = None,
     ) -> None:
-        self._load = load
+        from gateway.clock import Clock
+        from gateway.dispatch import Dispatcher
+        from gateway.setup import Setup
+        from providers.provider import load_provider
+
+        self._load = load or load_provider
         self._clock = clock or Clock()
-        self._dispatcher = Dispatcher(Setup.of(configuration, load, self._clock), self._clock, chance)
+        self._dispatcher = Dispatcher(Setup.of(configuration, self._load, self._clock), self._clock, chance)
 
     @classmethod
-    def from_config(cls, source: Source = None, *, clock: Clock | None = None) -> Self:
+    def from_config(cls, source: Source = None, *, clock: gateway.Clock | None = None) -> Self:
         """A gateway from a TOML file, a mapping of the same shape, or what is found.
 
         None looks at ``$IMAGE_GATEWAY_CONFIG``, then ``./gateway.toml``, then the usual API keys in the environment.
@@ -60,6 +60,8 @@ class AsyncGateway:
         Raises:
             ConfigError: the configuration cannot be used, or there is none; the message says where and what to do.
         """
+        from gateway import config
+
         return cls(config.load(source), clock=clock)
 
     @property
@@ -72,7 +74,7 @@ class AsyncGateway:
         """The books: what was reserved, spent and refused."""
         return self._dispatcher.setups.current.ledger
 
-    async def generate(self, prompt: str | ImageRequest, **fields: Any) -> ImageResult:
+    async def generate(self, prompt: str | gateway.ImageRequest, **fields: Any) -> gateway.ImageResult:
         """Draw: route, call, verify, fall back. *fields* are those of :class:`ImageRequest`.
 
         Raises:
@@ -84,6 +86,8 @@ class AsyncGateway:
             BudgetExceeded: ``max_cost``, or a hard budget, does not suffice.
             OutcomeUnknown: money may have been spent under the idempotency key, and nobody knows what came of it.
         """
+        from providers.turnstile import turn
+
         started = self._clock.monotonic()
         await turn()
         return await self._dispatcher.result(as_request(prompt, fields), started)
@@ -159,7 +163,7 @@ class AsyncGateway:
 
         return AsyncChat.loaded(self.generate, path)
 
-    def plan(self, prompt: str | ImageRequest, **fields: Any) -> Plan:
+    def plan(self, prompt: str | gateway.ImageRequest, **fields: Any) -> gateway.Plan:
         """What :meth:`generate` would try, in order, and why the rest is left out. Makes no call and reads no file.
 
         Raises:
@@ -167,7 +171,7 @@ class AsyncGateway:
         """
         return self._dispatcher.plan(as_request(prompt, fields))
 
-    def health(self) -> list[LaneHealth]:
+    def health(self) -> list[gateway.LaneHealth]:
         """How every lane is doing right now."""
         return self._dispatcher.monitor.health()
 
@@ -175,7 +179,7 @@ class AsyncGateway:
         """Hear at once what other processes know of the lanes, where they share it; else that happens beside requests."""
         await self._dispatcher.monitor.exchange()
 
-    def on_event(self, listener: Listener) -> Callable[[], None]:
+    def on_event(self, listener: gateway.Listener) -> Callable[[], None]:
         """Tell *listener* of every event (:mod:`gateway.events`) from now on, until what is returned is called.
 
         It is called on the thread and at the moment of the event, so it must be quick. What it raises costs no image.
@@ -193,6 +197,9 @@ class AsyncGateway:
         Raises:
             ConfigError: the new configuration cannot be used; nothing has changed.
         """
+        from gateway import config
+        from gateway.setup import Setup
+
         self._dispatcher.replace(
             Setup.of(config.load(source), self._load, self._clock, self._dispatcher.setups.current)
         )
@@ -220,15 +227,15 @@ class AsyncGateway:
         return f"<{type(self).__name__} {self.config.source}: {len(self._dispatcher.setups.current.lanes)} lanes>"
 
 
-def as_request(prompt: str | ImageRequest, fields: Mapping[str, Any]) -> ImageRequest:
+def as_request(prompt: str | gateway.ImageRequest, fields: Mapping[str, Any]) -> gateway.ImageRequest:
     """The request that ``generate(prompt, **fields)`` means.
 
     Raises:
         InvalidRequest: a field is unknown or its value cannot be meant.
     """
-    if not isinstance(prompt, ImageRequest):
-        return ImageRequest(prompt=prompt, **fields)
+    if not isinstance(prompt, gateway.ImageRequest):
+        return gateway.ImageRequest(prompt=prompt, **fields)
     if not fields:
         return prompt
     given = {name: getattr(prompt, name) for name in prompt.model_fields_set}
-    return ImageRequest(**{**given, **fields})
+    return gateway.ImageRequest(**{**given, **fields})

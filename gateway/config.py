@@ -186,7 +186,7 @@ def _built(settings: Settings, found: Document, environ: Mapping[str, str]) -> C
         sort=settings.router.sort,
         models=_router_models(settings.router.models, lanes, found),
         acceptance=_trials(settings.router.acceptance, found),
-        fallback=FallbackPolicy(**settings.fallback.model_dump()),
+        fallback=FallbackPolicy(**settings.fallback.stated()),
         providers=MappingProxyType(entries),
         lanes=tuple(lanes),
         warnings=tuple(_warnings(settings, found)),
@@ -220,7 +220,7 @@ def _parts(
 def _cache(settings: Settings, found: Document) -> CachePolicy:
     store = settings.cache.store
     here = store if store is None or "://" in store else str(found.folder / Path(store).expanduser())
-    return CachePolicy(**{**settings.cache.model_dump(), "store": here})
+    return CachePolicy(**{**settings.cache.stated(), "store": here})
 
 
 def _budgets(settings: Settings, found: Document) -> tuple[Budget, ...]:
@@ -245,12 +245,16 @@ def _tag(text: str | None) -> tuple[str, str] | None:
     return (name, value) if text else None
 
 
+_OPTIONS: Final = {
+    "preset", "project", "location", "api_version", "download_hosts", "pixel_check", "size_as", "extra_body", "wire",
+    "task",
+}  # fmt: skip
+"""Keys of a provider's table that its adapter is handed as they are."""
+
+
 def _entry(name: str, table: ProviderTable, found: Document, environ: Mapping[str, str]) -> ProviderEntry:
     keys = _keys(name, table, found, environ)
-    told = table.model_dump(
-        include={"preset", "project", "location", "api_version", "download_hosts", "size_as", "extra_body", "wire"}
-    )
-    told["task"] = table.task
+    told = {key: getattr(table, key) for key in _OPTIONS}
     common = ProviderSettings(
         name=name,
         kind=table.kind,

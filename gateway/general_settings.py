@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -40,9 +40,17 @@ Step = Literal["switch", "downgrade"]
 
 
 class Table(BaseModel):
-    """What all tables share. The sentences below keys are their descriptions in the JSON Schema."""
+    """What all tables share. The sentences below keys are their descriptions in the JSON Schema.
+
+    Only :class:`gateway.settings.Settings` is ever built, with all the tables in it: to build each by itself as well would
+    double the time it takes. Hence ``model_construct`` for a table that is left out, and :meth:`stated` for ``model_dump``.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, defer_build=True)
+
+    def stated(self) -> dict[str, Any]:
+        """The values that are not None, by key; those of a table in it likewise."""
+        return {key: value.stated() if isinstance(value, Table) else value for key, value in self if value is not None}
 
 
 class GatewayTable(Table):

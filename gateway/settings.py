@@ -18,6 +18,7 @@ from gateway.lanes import LaneClass, Mode
 from gateway.values import (
     MAX_COUNT,
     BaseUrl,
+    Bytes,
     Count,
     Country,
     Day,
@@ -128,7 +129,7 @@ class LaneTable(Table):
     """The day from which it may not be used any more."""
     replacement: Name | None = None
     """The model to use instead."""
-    quota: QuotaTable = Field(default_factory=QuotaTable)
+    quota: QuotaTable = Field(default_factory=QuotaTable.model_construct)
     """What it may be given, at most; each key wins over the provider's."""
     stream: bool | None = None
     """Whether to ask for a streamed answer."""
@@ -183,7 +184,7 @@ class ProviderTable(Table):
     """Where its calls leave from, if not from where the process runs."""
     max_concurrency: Count | None = None
     """Calls at a time, at most."""
-    quota: QuotaTable = Field(default_factory=QuotaTable)
+    quota: QuotaTable = Field(default_factory=QuotaTable.model_construct)
     """What each of its lanes may be given, at most, unless the lane says otherwise."""
     mode: Mode = "normal"
     """The operator's switch for its lanes that have none of their own."""
@@ -191,6 +192,8 @@ class ProviderTable(Table):
     """Whether it is used at all; its keys are not looked up if not."""
     download_hosts: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     """Exceptions for links to images, as host:port: plain http and private addresses included."""
+    pixel_check: Bytes | None = None
+    """How much of the picture data of each image is decoded to see that it is sound; all of any image with "64MiB"."""
     lanes: (
         Annotated[tuple[LaneTable, ...], Field(strict=False, json_schema_extra={"minItems": 1}), AfterValidator(some)]
         | None
@@ -251,10 +254,10 @@ def switched_on(table: ProviderTable) -> bool:
 class Settings(Table):
     """gateway.toml: which upstreams there are, and how a request finds its way among them."""
 
-    gateway: GatewayTable = Field(default_factory=GatewayTable)
-    router: RouterTable = Field(default_factory=RouterTable)
-    fallback: FallbackTable = Field(default_factory=FallbackTable)
-    cache: CacheTable = Field(default_factory=CacheTable)
+    gateway: GatewayTable = Field(default_factory=GatewayTable.model_construct)
+    router: RouterTable = Field(default_factory=RouterTable.model_construct)
+    fallback: FallbackTable = Field(default_factory=FallbackTable.model_construct)
+    cache: CacheTable = Field(default_factory=CacheTable.model_construct)
     budgets: Annotated[tuple[BudgetTable, ...], Field(strict=False)] = ()
     """What may be spent, all told."""
     providers: Mapping[ProviderName, ProviderTable] = Field(

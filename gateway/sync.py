@@ -10,25 +10,19 @@ from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
-
-from gateway import config
+import gateway
 from gateway.client import AsyncGateway, Source, as_request
-from gateway.clock import Clock
-from gateway.config import Config
-from gateway.events import Listener
 from gateway.forking import survives
-from gateway.health import LaneHealth
-from gateway.monitor import Chance
-from gateway.plan import Plan
-from gateway.request import ImageRequest
-from gateway.result import ImageResult
-from providers.provider import ProviderFactory, load_provider
 
 if TYPE_CHECKING:  # rooms that are loaded when somebody enters them
+    from anyio.from_thread import BlockingPortal
+
     from gateway.batch.faces import SyncBatch
     from gateway.bulk.run import Asked, Ended
     from gateway.chat.chat import Chat
+    from gateway.config import Config
+    from gateway.monitor import Chance
+    from providers.provider import ProviderFactory
 
 T = TypeVar("T")
 
@@ -43,8 +37,8 @@ class Gateway:
         self,
         configuration: Config,
         *,
-        clock: Clock | None = None,
-        load: ProviderFactory = load_provider,
+        clock: gateway.Clock | None = None,
+        load: ProviderFactory | None = None,
         chance: Chance | None = None,
     ) -> None:
         self._gateway = AsyncGateway(configuration, clock=clock, load=load, chance=chance)
@@ -61,8 +55,10 @@ class Gateway:
         self._running: BlockingPortal | None = None
 
     @classmethod
-    def from_config(cls, source: Source = None, *, clock: Clock | None = None) -> Self:
+    def from_config(cls, source: Source = None, *, clock: gateway.Clock | None = None) -> Self:
         """See :meth:`AsyncGateway.from_config`."""
+        from gateway import config
+
         return cls(config.load(source), clock=clock)
 
     @property
@@ -70,7 +66,7 @@ class Gateway:
         """The configuration in force."""
         return self._gateway.config
 
-    def generate(self, prompt: str | ImageRequest, **fields: Any) -> ImageResult:
+    def generate(self, prompt: str | gateway.ImageRequest, **fields: Any) -> gateway.ImageResult:
         """See :meth:`AsyncGateway.generate`."""
         request = as_request(prompt, fields)
         return self._call(lambda: self._gateway.generate(request))
@@ -114,15 +110,15 @@ class Gateway:
 
         return Chat(self._gateway.load_chat(path), self._call)
 
-    def plan(self, prompt: str | ImageRequest, **fields: Any) -> Plan:
+    def plan(self, prompt: str | gateway.ImageRequest, **fields: Any) -> gateway.Plan:
         """See :meth:`AsyncGateway.plan`."""
         return self._gateway.plan(prompt, **fields)
 
-    def health(self) -> list[LaneHealth]:
+    def health(self) -> list[gateway.LaneHealth]:
         """See :meth:`AsyncGateway.health`."""
         return self._gateway.health()
 
-    def on_event(self, listener: Listener) -> Callable[[], None]:
+    def on_event(self, listener: gateway.Listener) -> Callable[[], None]:
         """See :meth:`AsyncGateway.on_event`."""
         return self._gateway.on_event(listener)
 
@@ -168,6 +164,8 @@ class Gateway:
             raise
 
     def _portal(self) -> BlockingPortal:
+        from anyio.from_thread import start_blocking_portal
+
         with self._lock:
             if self._running is None:
                 self._running = self._stack.enter_context(start_blocking_portal(name="image-gateway"))

@@ -248,7 +248,8 @@ Tag = Annotated[str, AfterValidator(_tag), _texts({"pattern": "^[^=]+=.+$"})]
 Words = Annotated[str, Field(min_length=1, max_length=500)]
 ProviderName = Annotated[
     str,
-    Field(pattern=r"^[\p{L}\p{N}][\w.-]{0,63}$"),
+    # No {0,63}: to compile the class of all letters 63 times takes 20 ms of every start.
+    Field(pattern=r"^[\p{L}\p{N}][\w.-]*$", max_length=64),
     # JSON Schema knows no classes of letters: whatever is neither space nor ASCII punctuation
     _texts({"pattern": r"^[^\s!-/:-@\[-`{-~][^\s!-,/:-@\[-^`{-~]{0,63}$"}),
 ]

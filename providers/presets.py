@@ -45,7 +45,7 @@ class Preset:
 def presets() -> Mapping[str, Preset]:
     """All rows by name."""
     data = tomllib.loads(files("providers").joinpath("presets.toml").read_text(encoding="utf-8"))
-    return {name: Preset(name=name, **_tuples(row)) for name, row in data.items()}
+    return {name: Preset(name=name, **tuples(row)) for name, row in data.items()}
 
 
 def preset_for(name: str | None, kind: str, base_url: str | None) -> Preset | None:
@@ -59,5 +59,6 @@ def preset_for(name: str | None, kind: str, base_url: str | None) -> Preset | No
     return next((row for row in rows if any(fnmatchcase(host, pattern) for pattern in row.hosts)), None)
 
 
-def _tuples(row: Mapping[str, Any]) -> dict[str, Any]:
+def tuples(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A table of a data file, its arrays as tuples."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}

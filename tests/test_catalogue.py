@@ -1,12 +1,14 @@
 """The catalogue's data is sound, and lanes follow from it and from what the configuration says."""
 
 import tomllib
+from dataclasses import asdict
 from datetime import date
 from decimal import Decimal
 from importlib.resources import files
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from gateway import catalogue
 from gateway.lanes import Lane, Source
@@ -53,6 +55,16 @@ class TestData:
         for table, kind in kinds:
             for row in DATA[table]:
                 assert set(row) <= set(kind.__dataclass_fields__), row
+
+    def test_every_value_has_the_type_of_its_field(self) -> None:
+        for kind, rows in (
+            (catalogue.Surface, catalogue._catalogue().surfaces),
+            (catalogue.Wire, catalogue._catalogue().wires),
+            (catalogue.Model, catalogue.models()),
+        ):
+            typed: TypeAdapter[Any] = TypeAdapter(kind)
+            for row in rows:
+                assert repr(typed.validate_python(asdict(row))) == repr(row)
 
     def test_every_figure_has_a_source_and_every_source_is_used(self) -> None:
         used = {

@@ -44,6 +44,10 @@ class TestWhatIsRead:
         assert vertex.api_key is None
         assert vertex.options == {"project": "my-project", "location": "eu"}
 
+    def test_a_provider_is_told_how_far_to_go_through_pixels(self, toml: Any) -> None:
+        table = FULL.replace("timeout = 100", 'timeout = 100\npixel_check = "64MiB"')
+        assert check(toml(table)).providers["google"].settings[0].options["pixel_check"] == 64 * 2**20
+
     def test_lanes_come_in_the_order_of_the_file_with_exact_prices(self, toml: Any) -> None:
         lanes = {lane.name: lane for lane in check(toml(FULL)).lanes}
         assert [name for name in lanes if not name.startswith("google/")] == [
@@ -102,6 +106,10 @@ class TestWhatIsRead:
         assert check({"providers": {"p": table}}).providers["p"].settings[0].options["dialect"] == "chat"
         table = {**table, "base_url": "https://mine.example/v1", "preset": "laozhang"}
         assert check({"providers": {"p": table}}).providers["p"].settings[0].options["dialect"] == "new-api"
+
+    @pytest.mark.parametrize("name", ["p" * 64, "中转站-1", "हिन्दी", "3.routes_eu"])
+    def test_a_provider_is_called_what_one_likes_in_any_script(self, name: str) -> None:
+        assert list(check({"providers": {name: GOOGLE}}).providers) == [name]
 
     def test_a_router_model_may_be_one_that_only_a_lane_knows(self) -> None:
         lane = {"model": "flux-9", "upstream_model": "f9", "sizes": ["1K"], "price": {"1K": Decimal("0.03")}}
@@ -267,3 +275,15 @@ def test_importing_the_configuration_imports_no_sdk() -> None:
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
     assert result.stdout.strip() == "[]"
+
+
+def test_only_the_whole_is_built_and_no_table_a_second_time_by_itself() -> None:
+    code = """
+from gateway import settings
+from gateway.config import load
+load({"providers": {"g": {"kind": "google", "api_key": "env:KEY"}}, "budgets": [{"usd": 1, "per": "day"}]}, {"KEY": "k"})
+print([table.__name__ for table in settings._TABLES.values() if table.__pydantic_complete__])
+"""
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
+    assert result.stdout.strip() == "['Settings']"

@@ -54,6 +54,7 @@ class TestWhatIsRefused:
             ({"gateway": {"record_prompts": 1}}, "gateway.record_prompts"),
             ({"providers": {"a/b": GOOGLE}}, 'providers."a/b"'),
             ({"providers": {"": GOOGLE}}, 'providers.""'),
+            ({"providers": {"p" * 65: GOOGLE}}, f'providers."{"p" * 64}"'),
         ],
     )
     def test_a_value_out_of_place_is_named(self, tables: dict[str, Any], place: str) -> None:

@@ -10,18 +10,60 @@ from pathlib import Path
 
 import pytest
 
+from providers.simulator import Simulator
+
 ROOT = Path(__file__).parents[1]
 
 
-def python(code: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, check=False)
+def python(code: str, *options: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *options, "-c", code], cwd=cwd, capture_output=True, text=True, check=False)
 
 
-def test_importing_the_gateway_loads_neither_sdk_nor_pillow() -> None:
-    code = (
-        "import sys, gateway; print([m for m in ('google.genai', 'openai', 'PIL', 'h11', 'typer') if m in sys.modules])"
-    )
-    assert python(code).stdout == "[]\n"
+LATE = ("google.genai", "openai", "PIL", "typer")
+"""What only a request needs, or the command line."""
+
+HEAVY = (*LATE, "pydantic", "httpx2", "h11", "anyio", "asyncio", "ssl", "importlib.metadata")
+"""Modules that take milliseconds to import."""
+
+
+@pytest.mark.parametrize("named", ["import gateway", "from gateway import AsyncGateway, Gateway"])
+def test_to_name_the_gateway_loads_next_to_nothing(named: str) -> None:
+    # Without site, whose hooks for editable packages and coverage load what they like.
+    code = f"import sys; sys.path[:] = {sys.path}; {named}; print([m for m in {HEAVY} if m in sys.modules])"
+    done = python(code, "-S")
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_a_gateway_begins_without_sdk_and_pillow() -> None:
+    code = f"""
+        import sys
+        from gateway import Gateway
+
+        tables = {{kind: {{"kind": kind, "api_key": "k"}} for kind in ("google", "openai", "vertex")}}
+        Gateway.from_config({{"providers": tables}})
+        print([m for m in {LATE} if m in sys.modules])
+    """
+    done = python(textwrap.dedent(code))
+    assert done.stdout == "[]\n", done.stderr
+
+
+@pytest.mark.parametrize(("kind", "late"), [("google", ["providers.gemini_request"]), ("openai", [])])
+def test_a_gateway_has_loaded_of_this_package_what_a_request_needs(kind: str, late: list[str]) -> None:
+    """Once a loop is busy, an import would hold it up; *late* stands on the SDK."""
+    with Simulator() as simulator:
+        code = f"""
+            import sys
+            from gateway import Gateway
+
+            table = {{"kind": {kind!r}, "base_url": {simulator.url!r}, "api_key": "k"}}
+            table["lanes"] = [{{"model": "gemini-3-pro-image"}}]
+            with Gateway.from_config({{"providers": {{"p": table}}}}) as gateway:
+                before = set(sys.modules)
+                gateway.generate("a fox")
+            print(sorted(m for m in set(sys.modules) - before if m.startswith(("gateway.", "providers."))))
+        """
+        done = python(textwrap.dedent(code))
+    assert done.stdout == f"{late}\n", done.stderr
 
 
 @pytest.mark.parametrize("kind", ["package", "module"])
@@ -31,7 +73,7 @@ def test_a_foreign_providers_is_named_in_one_clear_sentence(tmp_path: Path, kind
     else:
         (tmp_path / "providers").mkdir()
         (tmp_path / "providers" / "__init__.py").write_text("")
-    failed = python("import gateway", tmp_path)
+    failed = python("import gateway", cwd=tmp_path)
     last = failed.stderr.strip().splitlines()[-1]
     assert last.startswith(
         "ImportError: image-gateway needs its own package 'providers', but 'import providers' finds "

@@ -23,7 +23,7 @@ from providers.sizes import Size
 FILE: Final = "trial.jsonl"
 IMAGES: Final = "images"
 
-FileName = Annotated[str, Field(pattern=r"^\w[\w.-]{0,199}$")]
+FileName = Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=200)]
 Usd = Annotated[Decimal, Field(ge=0)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from decimal import Decimal
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -92,6 +92,15 @@ def test_the_methods_that_both_classes_have(kind: type) -> None:
     assert inspect.signature(kind.generate_many).parameters["concurrency"].default is None  # type: ignore[attr-defined]
     assert parameters(kind.health) == ["self"]  # type: ignore[attr-defined]
     assert inspect.signature(kind.reload).parameters["source"].default is None  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", [Gateway, AsyncGateway])
+def test_the_types_of_their_parameters_and_results_can_be_looked_up(kind: type) -> None:
+    assert get_type_hints(kind.generate)["return"] is gateway.ImageResult  # type: ignore[attr-defined]
+    assert get_type_hints(kind.plan)["return"] is gateway.Plan  # type: ignore[attr-defined]
+    assert get_type_hints(kind.health)["return"] == list[gateway.LaneHealth]  # type: ignore[attr-defined]
+    assert "clock" in get_type_hints(kind.from_config)  # type: ignore[attr-defined]
+    assert "listener" in get_type_hints(kind.on_event)  # type: ignore[attr-defined]
 
 
 def test_only_what_does_io_is_awaited() -> None:
