@@ -50,30 +50,31 @@ def for_hedges(capacity: Decimal) -> Allowance:
 
 def available(allowance: Allowance, now: float) -> Decimal:
     """USD that may be spent at *now*."""
-    aged = _aged(allowance, now)
-    return aged.left + aged.extra
+    left, extra = _aged(allowance, now)
+    return left + extra
 
 
 def earned(allowance: Allowance, usd: Decimal, now: float) -> Allowance:
     """The bucket with *usd* more. One without any capacity holds nothing."""
-    aged = _aged(allowance, now)
-    if not aged.capacity:
-        return aged
-    left = min(aged.capacity, aged.left + usd)
-    return replace(aged, left=left, extra=aged.extra + aged.left + usd - left)
+    if not allowance.capacity:
+        return allowance
+    before, extra = _aged(allowance, now)
+    left = min(allowance.capacity, before + usd)
+    return replace(allowance, left=left, extra=extra + before + usd - left, updated=now)
 
 
 def drawn(allowance: Allowance, usd: Decimal, now: float) -> Allowance | None:
     """The bucket without *usd*, or None if it does not hold that much."""
-    aged = _aged(allowance, now)
-    if usd > aged.left + aged.extra:
+    left, before = _aged(allowance, now)
+    if usd > left + before:
         return None
-    extra = max(Decimal(0), aged.extra - usd)
-    return replace(aged, extra=extra, left=aged.left - (usd - (aged.extra - extra)))
+    extra = max(Decimal(0), before - usd)
+    return replace(allowance, extra=extra, left=left - (usd - (before - extra)), updated=now)
 
 
-def _aged(allowance: Allowance, now: float) -> Allowance:
+def _aged(allowance: Allowance, now: float) -> tuple[Decimal, Decimal]:
+    """What is *left* and what is *extra* at *now*."""
     seconds = max(0.0, now - allowance.updated)
     left = allowance.left + Decimal(seconds) / _MINUTE * allowance.trickle
     extra = allowance.extra * Decimal(0.5 ** (seconds / FADING)) if allowance.extra else allowance.extra
-    return replace(allowance, left=min(allowance.capacity, left), extra=extra, updated=now)
+    return min(allowance.capacity, left), extra

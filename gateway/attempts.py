@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -120,7 +121,7 @@ class Call:
     exchange: Exchange = field(default_factory=Exchange)
     key: int | None = None
     outcome: Outcome | None = None
-    ended: anyio.Event = field(default_factory=anyio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def result(self, seconds: float) -> Outcome:
         """What came of it after so many *seconds*. Cancelled when it had been slow for long, it ran out of time."""
@@ -251,9 +252,10 @@ def judged(order: Order, entry: Entry, outcome: Outcome, duration: float) -> tup
 
 def _detail(outcome: Outcome, verdict: verdicts.Verdict | None, request: ImageRequest) -> str:
     """What is to be said of an attempt; upstreams like to quote the prompts, which belong in no log and no error."""
-    told = sanitise(outcome.detail or "; ".join(verdict.warnings if verdict else ()))
-    prompts = (request.prompt, *(turn.prompt for turn in request.history)) if outcome.detail else ()
-    return reduce(without_quotes, prompts, told)
+    if not outcome.detail:
+        return sanitise("; ".join(verdict.warnings)) if verdict and verdict.warnings else ""
+    prompts = (request.prompt, *(turn.prompt for turn in request.history))
+    return reduce(without_quotes, prompts, sanitise(outcome.detail))
 
 
 def _entry(order: Order, call: Call, clock: Clock, with_prompt: bool) -> ledger_entries.Entry:

@@ -119,14 +119,14 @@ def succeeded(breaker: Breaker, call: int, start: float, now: float) -> Breaker:
     """*call*, which began at *start*, ended well. While the breaker is open only the probe counts."""
     if start < breaker.reset:
         return breaker
-    counted = _counted(breaker, start, now, 0)
+    slots = _slots_with(breaker, start, now, 0)
     if breaker.opened is None:
-        return _calmed(replace(counted, streak=0, paid=False, allowed=_doubled(breaker.allowed)), now)
+        return _calmed(replace(breaker, slots=slots, streak=0, paid=False, allowed=_doubled(breaker.allowed)), now)
     if call != breaker.probe:
-        return counted
+        return replace(breaker, slots=slots)
     proofs = breaker.proofs + 1
     if proofs < (PAID_PROOFS if breaker.paid else 1):
-        return replace(counted, proofs=proofs, probe=None)
+        return replace(breaker, slots=slots, proofs=proofs, probe=None)
     return Breaker(openings=max(0, breaker.openings - 1), calm=now, allowed=1.0, reset=now)
 
 
@@ -135,7 +135,7 @@ def failed(breaker: Breaker, call: int, start: float, now: float, weight: int, l
     if start < breaker.reset:
         return breaker
     paid = breaker.paid or weight > 1
-    counted = replace(_counted(breaker, start, now, weight), paid=paid, calm=now)
+    counted = replace(breaker, slots=_slots_with(breaker, start, now, weight), paid=paid, calm=now)
     if breaker.opened is not None:
         return _opened(counted, now, luck) if call == breaker.probe else counted
     counted = replace(counted, streak=breaker.streak + weight)
@@ -166,15 +166,15 @@ def _doubled(allowed: float) -> float:
     return math.inf if allowed * 2 >= FULL_SPEED else allowed * 2
 
 
-def _counted(breaker: Breaker, start: float, now: float, weight: int) -> Breaker:
+def _slots_with(breaker: Breaker, start: float, now: float, weight: int) -> tuple[Slot, ...]:
     """The window with one more outcome, of an attempt that began at *start*."""
     number, oldest = int(start // _SLOT), int((now - WINDOW) // _SLOT)
     if number <= oldest:
-        return breaker
+        return breaker.slots
     slots = {slot.number: slot for slot in breaker.slots if slot.number > oldest}
     old = slots.get(number, Slot(number, 0, 0, 0))
     slots[number] = Slot(number, old.outcomes + 1, old.failed + weight, old.weight + max(weight, 1))
-    return replace(breaker, slots=tuple(slots.values()))
+    return tuple(slots.values())
 
 
 def _failing(slots: Iterable[Slot]) -> bool:

@@ -6,7 +6,9 @@ request's limits of time, money and calls.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final
@@ -385,10 +387,11 @@ class Walk:
             tried.outcome = replace(tried.outcome, parts=parts)
 
 
-async def _is_set(event: anyio.Event, seconds: float) -> bool:
+async def _is_set(event: asyncio.Event, seconds: float) -> bool:
     """Whether the event is set within so many seconds."""
-    with anyio.move_on_after(seconds):
-        await event.wait()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
     return event.is_set()
 
 

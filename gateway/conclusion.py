@@ -47,7 +47,7 @@ def result_of(walk: Walk, elapsed: float, today: date, judge: Judge | None) -> I
     first = chosen[0]
     return ImageResult(
         images=images,
-        text="".join(tried.outcome.text for tried in chosen),
+        text="\n\n".join(filter(None, (tried.outcome.text for tried in chosen))),
         lane=first.step.lane.name,
         provider=first.step.lane.provider,
         model=first.step.lane.model,

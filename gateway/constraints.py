@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from datetime import date
 from decimal import Decimal
 from functools import cache
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from gateway import money
@@ -22,6 +24,17 @@ from gateway.quotas import SHARE, Usage, room
 from gateway.request import FallbackStep, ImageRequest, Quality
 from gateway.situation import Situation
 from providers.sizes import Size, rank, smaller
+
+Objection = tuple[ExclusionReason, str]
+"""Why a lane is left out: the reason, and the detail."""
+Checks = tuple[tuple[ExclusionReason, Callable[[Lane, "Question"], str]], ...]
+"""By reason, what says the detail that speaks against a lane, or nothing."""
+
+_FIGURES: Final = frozenset({
+    "provider", "prices", "batch_prices", "token_prices", "seconds", "output_tokens", "quota", "published_limits", "sources",
+})  # fmt: skip
+likeness: Final = attrgetter(*(each.name for each in fields(Lane) if each.name not in _FIGURES))
+"""All facts of a lane but its provider and its figures: what most questions depend on, see :func:`sets_apart`."""
 
 
 class Question(NamedTuple):
@@ -75,7 +88,7 @@ def question(request: ImageRequest, situation: Situation) -> Question:
         request.max_cost,
         situation.egress_country,
         situation.today,
-        last_image(request.history),
+        last_image(request.history) if request.history else None,
     )
 
 
@@ -101,16 +114,47 @@ def _down_to(size: Size, floor: Size) -> tuple[Size, ...]:
 
 def served(lane: Lane, asked: Question) -> tuple[Size, ...]:
     """The sizes asked for that *lane* offers within the budget, largest first."""
-    return tuple(size for size in asked.sizes if size in lane.sizes and _affordable(lane, size, asked))
+    offered = _offered(asked.sizes, lane.sizes)
+    return offered if asked.max_cost is None else tuple(size for size in offered if _affordable(lane, size, asked))
 
 
-def objection(lane: Lane, asked: Question) -> Exclusion | None:
-    """Why *lane* may not serve what is *asked*, however long one waits; None if it may."""
-    for reason, check in _CHECKS:
+def checks(asked: Question) -> Checks:
+    """The checks that can speak against a lane at all for what is *asked*, the most lasting reason first."""
+    idle: dict[ExclusionReason, bool] = {
+        "preference": not (asked.only or asked.ignore),
+        "model": asked.named is None and asked.pool is None,
+        "quality": asked.named is not None,
+        "residency": asked.residency is None,
+        "aspect_ratio": asked.aspect_ratio is None,
+        "capability": not (asked.references or asked.heaviest or asked.required or asked.last_image),
+        "max_cost": asked.max_cost is None,
+    }
+    return tuple((reason, check) for reason, check in _CHECKS if not idle.get(reason))
+
+
+def objection(lane: Lane, asked: Question, raised: Checks) -> Objection | None:
+    """Why *lane* may not serve what is *asked*, by the checks *raised*, however long one waits; None if it may."""
+    for reason, check in raised:
         detail = check(lane, asked)
         if detail:
-            return Exclusion(lane=lane.name, reason=reason, detail=detail)
+            return reason, detail
     return None
+
+
+def sets_apart(asked: Question) -> bool:
+    """Whether lanes of one likeness may get different answers: their providers, prices or names count."""
+    return bool(asked.only or asked.ignore or asked.order or asked.max_cost is not None or asked.last_image)
+
+
+def is_at_ease(state: LaneState, second: int) -> bool:
+    """Whether nothing shuts a lane in that *state*, or a size of it, in that *second*."""
+    if state.breaker.opened is not None or (state.calls and state.watch < second + 1):
+        return False
+    for rests in (state.cooldowns, state.answers):
+        for rest in rests.values():
+            if rest.until > second:
+                return False
+    return True
 
 
 def indisposed(lane: Lane, state: LaneState, now: float) -> Exclusion | None:
@@ -240,7 +284,7 @@ def _incapable(lane: Lane, asked: Question) -> str:
 
 
 def _another_size(lane: Lane, asked: Question) -> str:
-    if any(size in lane.sizes for size in asked.sizes):
+    if _offered(asked.sizes, lane.sizes):
         return ""
     return f"offers {', '.join(lane.sizes)}, not {' or '.join(asked.sizes)}"
 
@@ -252,13 +296,16 @@ def _too_dear(lane: Lane, asked: Question) -> str:
     return f"costs ${cost} for {asked.n} image(s), over the limit of ${asked.max_cost}"
 
 
+@cache
+def _offered(asked: tuple[Size, ...], sizes: tuple[Size, ...]) -> tuple[Size, ...]:
+    return tuple(size for size in asked if size in sizes)
+
+
 def _affordable(lane: Lane, size: Size, asked: Question) -> bool:
     return asked.max_cost is None or money.price(lane, size) * asked.n <= asked.max_cost
 
 
-_Check = Callable[[Lane, Question], str]
-
-_CHECKS: Final[tuple[tuple[ExclusionReason, _Check], ...]] = (
+_CHECKS: Final[Checks] = (
     ("disabled", _disabled),
     ("preference", _unwanted),
     ("model", _another_model),

@@ -152,34 +152,37 @@ class Dispatcher:
         """What the cache has for it, what comes of the same request under way, or else of drawing it."""
         async with self.setups.in_force() as setup:
             if not is_wanted(job.request, setup.config.cache):
-                return await self._drawn(job, given)
+                return await self._drawn(setup, job, given)
             unsaved = replace(job, request=job.request.model_copy(update={"save_to": None}))
             cache = ReadThrough.of(setup, self.flights, self.clock, self.verdicts.judge)
             seeking = await Seeking.of(job.request, given, setup, job.request_id, job.started)
-            return await cache.result(seeking, partial(self._drawn, unsaved, given))
+            return await cache.result(seeking, partial(self._drawn_for, unsaved, given))
 
-    async def _drawn(self, job: _Job, given: tuple[ReferenceImage, ...], payer: Payer | None = None) -> ImageResult:
-        """Draw. *payer* may be told before it ends, and is told of what is late."""
-        weights = references.weights(given)
+    async def _drawn_for(self, job: _Job, given: tuple[ReferenceImage, ...], payer: Payer) -> ImageResult:
+        """Draw, whoever asked first. *payer* may be told before it ends, and is told of what is late."""
         async with self.setups.in_force() as setup:
-            self._checkups.begin(setup.credentials)
-            self.monitor.stir()
-            planned = self._plan(setup, job.request, weights)
-            if not planned.candidates:
-                raise conclusion.no_lane_error(planned)
-            self._settle(job.request, planned)
-            order = await _order(setup, job, given, planned)
-            desk = Desk(
-                order=order, credentials=setup.credentials, monitor=self.monitor, clock=self.clock,
-                emit=self.emitter.emit, ledger=setup.ledger, record_prompts=setup.config.record_prompts,
-            )  # fmt: skip
-            walk = walk_of(desk, job.tried, payer, partial(self._concluded, job))
-            await walk.run()
-            self._checkups.begin(setup.credentials)
-            if (
-                not walk.tried and not walk.out_of_time and walk.refusal is None
-            ):  # another request shut the lanes a moment ago
-                raise conclusion.no_lane_error(self._plan(setup, job.request, weights))
+            return await self._drawn(setup, job, given, payer)
+
+    async def _drawn(
+        self, setup: Setup, job: _Job, given: tuple[ReferenceImage, ...], payer: Payer | None = None
+    ) -> ImageResult:
+        weights = references.weights(given)
+        self._checkups.begin(setup.credentials)
+        self.monitor.stir()
+        planned = self._plan(setup, job.request, weights)
+        if not planned.steps:
+            raise conclusion.no_lane_error(planned)
+        self._settle(job.request, planned)
+        order = await _order(setup, job, given, planned)
+        desk = Desk(
+            order=order, credentials=setup.credentials, monitor=self.monitor, clock=self.clock,
+            emit=self.emitter.emit, ledger=setup.ledger, record_prompts=setup.config.record_prompts,
+        )  # fmt: skip
+        walk = walk_of(desk, job.tried, payer, partial(self._concluded, job))
+        await walk.run()
+        self._checkups.begin(setup.credentials)
+        if not walk.tried and not walk.out_of_time and walk.refusal is None:  # another request shut the lanes meanwhile
+            raise conclusion.no_lane_error(self._plan(setup, job.request, weights))
         return (payer and payer.told) or self._concluded(job, walk)
 
     def _plan(self, setup: Setup, request: ImageRequest, weights: tuple[int, ...]) -> Plan:
@@ -245,7 +248,7 @@ async def _order(setup: Setup, job: _Job, given: tuple[ReferenceImage, ...], pla
     return Order(
         request=request,
         references=given,
-        steps=tuple(Step(setup.lanes[step.lane], step.size) for step in planned.candidates),
+        steps=tuple(Step(setup.lanes[step.name], step.size) for step in planned.steps),
         policy=setup.config.fallback,
         deadline=job.started + setup.seconds(request),
         request_id=job.request_id,

@@ -11,8 +11,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from statistics import median, quantiles
-from typing import Final, Literal, NamedTuple
+from statistics import median
+from typing import Any, Final, Literal, NamedTuple
 
 from gateway import breaker, cooldowns
 from gateway.breaker import CLOSED, Breaker, Underway
@@ -51,7 +51,6 @@ _WEIGHT: Final[Mapping[OutcomeName, int]] = {"transport": 1, "overloaded": 1, "t
 _OF_THE_SERVER: Final = frozenset({"overloaded", "timeout", "bad_response"})
 _TELLS_NOTHING: Final = frozenset({"cancelled", "invalid", "blocked"})
 _THROTTLES: Final = frozenset({"rate_limited", "timeout", "overloaded"})
-_quantiles: Final = lru_cache(maxsize=1024)(quantiles)  # they are asked for far oftener than they change
 
 State = Literal["closed", "open", "half_open", "latched", "disabled"]
 
@@ -102,8 +101,9 @@ class LaneState:
     *successes*, *failures* and *billed_failures* are decayed counts as of *updated*. *durations* are seconds of the last
     successful calls by size, *typical* their medians, once there are enough, *delivered* when the last one ended.
     *slowness* is a moving average of durations over the typical one, as of *slowed*. *cooldowns* are by the outcome that
-    caused them, *answers* by size, *calls* those under way by number. *reached* is when a call last got as far as the
-    upstream, whatever came of it.
+    caused them, *answers* by size, *calls* those under way by number. *watch* is a time before which none of those is
+    overdue, so that not all are looked at all the time. *reached* is when a call last got as far as the upstream, whatever
+    came of it.
     """
 
     successes: float = 0.0
@@ -120,6 +120,7 @@ class LaneState:
     answers: Mapping[Size, Answers] = field(default_factory=dict)
     limit: Limit = UNKNOWN
     calls: Mapping[int, Call] = field(default_factory=dict)
+    watch: float = -math.inf
     last_call: float = -math.inf
     reached: float = -math.inf
 
@@ -167,7 +168,7 @@ def next_state(state: LaneState, event: Started | Event, now: float) -> LaneStat
 
 def noticed(state: LaneState, now: float, luck: float = 0.5) -> LaneState:
     """The state at *now*, with the breaker opened if too many calls have become overdue."""
-    if not state.calls or state.breaker.opened is not None:
+    if now < state.watch or not state.calls or state.breaker.opened is not None:
         return state
     calls = (Underway(call.began, call.overdue) for call in state.calls.values())
     after = breaker.noticed(state.breaker, calls, now, luck)
@@ -246,15 +247,20 @@ def has_room(state: LaneState, now: float) -> bool:
 
 def success_rate(state: LaneState, now: float) -> float:
     """The share of attempts that delivered, recent ones weighing more, starting from the prior."""
-    share = _weight_left(state, now)
-    good, bad = state.successes * share, state.failures * share
-    return (good + PRIOR_SUCCESSES) / (good + bad + PRIOR_TOTAL)
+    return odds(state, now)[0]
 
 
 def billed_share(state: LaneState, now: float) -> float:
     """The share of failed attempts that were or may have been billed, starting from the prior."""
+    return odds(state, now)[1]
+
+
+def odds(state: LaneState, now: float) -> tuple[float, float]:
+    """The success rate, and the share of failures that are billed."""
     share = _weight_left(state, now)
-    return (state.billed_failures * share + PRIOR_BILLED) / (state.failures * share + 1.0)
+    good, bad = state.successes * share, state.failures * share
+    rate = (good + PRIOR_SUCCESSES) / (good + bad + PRIOR_TOTAL)
+    return rate, (state.billed_failures * share + PRIOR_BILLED) / (bad + 1.0)
 
 
 def concurrency(state: LaneState) -> int:
@@ -272,13 +278,17 @@ def tail_seconds(state: LaneState, lane: Lane, size: Size) -> float:
     measured = state.durations.get(size, ())
     if len(measured) < TAIL_DURATIONS:
         return TAIL * typical_seconds(state, lane, size)
-    return float(_quantiles(measured, n=20, method="inclusive")[-1])
+    return _slowest_twentieth(measured)
 
 
 def expected_seconds(state: LaneState, lane: Lane, size: Size, now: float) -> float:
     """Seconds a call is likely to take now: the typical time, times the lane's recent slowness."""
-    excess = (state.slowness - 1.0) * math.exp(-max(0.0, now - state.slowed) / SLOWNESS_TIME)
-    return typical_seconds(state, lane, size) * (1.0 + excess)
+    return typical_seconds(state, lane, size) * slowdown(state, now)
+
+
+def slowdown(state: LaneState, now: float) -> float:
+    """How many times its typical duration a call is likely to take now."""
+    return 1.0 + (state.slowness - 1.0) * math.exp(-max(0.0, now - state.slowed) / SLOWNESS_TIME)
 
 
 def patience(state: LaneState, lane: Lane, size: Size) -> float:
@@ -298,9 +308,11 @@ def snapshot(state: LaneState, lane: Lane, now: float, limit: int | None = None,
 
 
 def _after_start(state: LaneState, event: Started, now: float) -> LaneState:
+    calls = {**state.calls, event.call: Call(now, now + event.patience)}
     return replace(
         state,
-        calls={**state.calls, event.call: Call(now, now + event.patience)},
+        calls=calls,
+        watch=min(state.watch, now + event.patience) if state.calls else now + event.patience,
         breaker=breaker.began(state.breaker, event.call, now, event.lease),
         last_call=now,
     )
@@ -310,10 +322,11 @@ def _after_end(state: LaneState, event: Event, now: float) -> LaneState:
     call = state.calls.get(event.call)
     start = call.began if call is not None else now - event.duration
     in_use = call is not None and len(state.calls) >= concurrency(state)
-    state = replace(state, calls={number: each for number, each in state.calls.items() if number != event.call})
+    calls = {number: each for number, each in state.calls.items() if number != event.call}
+    watch = state.watch if now < state.watch else min((each.overdue for each in calls.values()), default=-math.inf)
+    state = replace(state, calls=calls, watch=watch, limit=_limit_after(state, event, start, in_use, now))
     if event.outcome in _TELLS_NOTHING:
         return replace(state, breaker=breaker.freed(state.breaker, event.call))
-    state = _limited(state, event, start, in_use, now)
     if _lies_in_the_size(state, event, now):
         before = state.answers.get(event.size, cooldowns.NO_ANSWERS)
         after = cooldowns.answered(before, False, now, cooldowns.OF_THE_SERVER)
@@ -359,40 +372,47 @@ def _rested(state: LaneState, event: Event, now: float) -> LaneState:
     return replace(state, cooldowns=resting, breaker=breaker.freed(state.breaker, event.call))
 
 
-def _limited(state: LaneState, event: Event, start: float, in_use: bool, now: float) -> LaneState:
+def _limit_after(state: LaneState, event: Event, start: float, in_use: bool, now: float) -> Limit:
     if event.outcome in _THROTTLES:
-        return replace(state, limit=cut(state.limit, start, now))
-    return replace(state, limit=grown(state.limit, in_use)) if event.outcome == "ok" else state
+        return cut(state.limit, start, now)
+    return grown(state.limit, in_use) if event.outcome == "ok" else state.limit
 
 
 def _scored(state: LaneState, event: Event, now: float) -> LaneState:
     share, good = _weight_left(state, now), event.outcome == "ok"
-    scored = replace(
+    return replace(
         state,
         successes=state.successes * share + good,
         failures=state.failures * share + (not good),
         billed_failures=state.billed_failures * share + (not good and event.billed != "no"),
         updated=now,
         reached=state.reached if event.outcome == "transport" and event.billed == "no" else now,
+        **(_times(state, event, now) if good else {}),
     )
-    return _timed(scored, event, now) if good else scored
 
 
-def _timed(state: LaneState, event: Event, now: float) -> LaneState:
+def _times(state: LaneState, event: Event, now: float) -> dict[str, Any]:
+    """What a delivery changes of the lane's times."""
     durations = (*state.durations.get(event.size, ()), event.duration)[-DURATIONS_KEPT:]
     usual = state.typical.get(event.size)
     since = max(0.0, now - state.slowed)
     left = 1.0 + (state.slowness - 1.0) * math.exp(-since / SLOWNESS_TIME)
     step = min(SLOWNESS_STEP, 1.0 - math.exp(-since / SLOWNESS_TIME))
     typical = {event.size: median(durations)} if len(durations) >= MIN_DURATIONS else {}
-    return replace(
-        state,
-        durations={**state.durations, event.size: durations},
-        typical={**state.typical, **typical},
-        delivered={**state.delivered, event.size: now},
-        slowness=left + step * (event.duration / usual - left) if usual else left,
-        slowed=now,
-    )
+    return {
+        "durations": {**state.durations, event.size: durations},
+        "typical": {**state.typical, **typical},
+        "delivered": {**state.delivered, event.size: now},
+        "slowness": left + step * (event.duration / usual - left) if usual else left,
+        "slowed": now,
+    }
+
+
+@lru_cache(maxsize=1024)  # it is asked for oftener than it changes
+def _slowest_twentieth(durations: tuple[float, ...]) -> float:
+    """The 95th percentile of *durations*, between the two nearest; :func:`statistics.quantiles` works out all others too."""
+    ordered, (below, share) = sorted(durations), divmod(19 * (len(durations) - 1), 20)
+    return (ordered[below] * (20 - share) + ordered[below + 1] * share) / 20
 
 
 def _weight_left(state: LaneState, now: float) -> float:

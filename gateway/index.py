@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar
 
-from gateway.constraints import Question, objection, served
-from gateway.health import LaneState
+from gateway.constraints import Checks, Objection, Question, checks, likeness, objection, served, sets_apart
+from gateway.health import FRESH, LaneState
 from gateway.lanes import Lane
 from gateway.plan import Exclusion
-from gateway.ranking import Runner, Step, steps
+from gateway.ranking import Runner, steps
 from providers.sizes import Size
 
 _Key = TypeVar("_Key")
 
-FRESH: Final = LaneState()
-"""The state of a lane that nothing is known of."""
 COLLECTIONS_KEPT: Final = 8
 """Collections of lanes that are remembered: the configuration in force, some before it, and what tests make up."""
 QUESTIONS_KEPT: Final = 256
@@ -36,17 +34,22 @@ class Field(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Index:
-    """The answers that have been worked out for *lanes*, which it keeps alive: they are recognised by their identity."""
+    """The answers that have been worked out for *lanes*, which it keeps alive: they are recognised by their identity.
 
-    lanes: tuple[Lane, ...]
-    fresh: dict[str, dict[Size, Step]]
+    *likeness* is a number for each of them, the same for lanes that most questions cannot tell apart.
+    """
+
+    lanes: tuple[Runner, ...]
+    likeness: tuple[int, ...]
     fields: OrderedDict[Question, Field]
-    recent: dict[tuple[str, tuple[Size, ...]], tuple[LaneState, int, int, Mapping[Size, Step]]]
+    recent: dict[tuple[str, tuple[Size, ...]], Runner]
 
     @classmethod
     def of(cls, lanes: Sequence[Lane]) -> Index:
         """An index of *lanes* without answers."""
-        return cls(tuple(lanes), {lane.name: _fresh(lane) for lane in lanes}, OrderedDict(), {})
+        kinds: dict[object, int] = {}
+        alike = tuple(kinds.setdefault(likeness(lane), len(kinds)) for lane in lanes)
+        return cls(tuple(_fresh(lane) for lane in lanes), alike, OrderedDict(), {})
 
     def field(self, asked: Question) -> Field:
         """Which lanes may serve what is *asked*, however they are doing."""
@@ -56,34 +59,32 @@ class Index:
             _bound(self.fields, QUESTIONS_KEPT)
         return found
 
-    def steps(
-        self, lane: Lane, sizes: tuple[Size, ...], state: LaneState, now: float, in_flight: int
-    ) -> Mapping[Size, Step]:
-        """What is expected of *lane* at each of *sizes*, see :func:`gateway.ranking.steps`.
+    def now(self, fresh: Runner, state: LaneState, second: int, in_flight: int) -> Runner:
+        """*fresh* with what is known of the lane.
 
-        What is known ages by whole seconds, so that under load, when it matters, most of it has been worked out before.
+        That ages by whole seconds, so that under load, when it matters, most of it has been worked out before.
         """
-        second = int(now)
-        known = self.recent.get((lane.name, sizes))
-        if known is not None and known[0] is state and known[1:3] == (second, in_flight):
-            return known[3]
-        made = steps(lane, sizes, state, second, in_flight)
-        self.recent[lane.name, sizes] = state, second, in_flight, made
-        return made
+        key = fresh.name, fresh.sizes
+        found = self.recent.get(key)
+        if found is None or found.state is not state or found.second != second or found.in_flight != in_flight:
+            found = self.recent[key] = fresh.now(state, second, in_flight)
+        return found
 
     def _field(self, asked: Question) -> Field:
         excluded: list[Exclusion] = []
         tiers: dict[tuple[int, int], list[Runner]] = {}
-        for lane in self.lanes:
-            against = objection(lane, asked)
-            if against is not None:
-                excluded.append(against)
-                continue
-            place = _place(lane, asked)
-            fresh = self.fresh[lane.name]
-            tiers.setdefault(place, []).append(
-                Runner(lane.name, lane, {size: fresh[size] for size in served(lane, asked)})
-            )
+        answers: dict[int, _Answer] = {}
+        raised = checks(asked)
+        kinds = range(len(self.lanes)) if sets_apart(asked) else self.likeness
+        for fresh, kind in zip(self.lanes, kinds, strict=True):
+            found = answers.get(kind)
+            if found is None:
+                found = answers[kind] = _answer(fresh.lane, asked, raised)
+            against, sizes, place = found
+            if against is None:
+                tiers.setdefault(place, []).append(Runner(fresh.name, fresh.lane, sizes, fresh.steps))
+            else:
+                excluded.append(Exclusion(lane=fresh.name, reason=against[0], detail=against[1]))
         return Field(tuple(tuple(tiers[place]) for place in sorted(tiers)), tuple(excluded))
 
 
@@ -99,13 +100,24 @@ def index(lanes: Sequence[Lane]) -> Index:
 
 _known: Final[OrderedDict[tuple[int, ...], Index]] = OrderedDict()
 
+_Answer = tuple[Objection | None, tuple[Size, ...], tuple[int, int]]
+"""What speaks against a lane; or else the sizes it may be asked for, and its place."""
 
-def _fresh(lane: Lane) -> dict[Size, Step]:
-    return steps(lane, [size for size in lane.sizes if size in lane.prices], FRESH, 0.0, 0)
+
+def _fresh(lane: Lane) -> Runner:
+    sizes = tuple(size for size in lane.sizes if size in lane.prices)
+    return Runner(lane.name, lane, sizes, steps(lane, sizes, FRESH, 0.0, 0))
+
+
+def _answer(lane: Lane, asked: Question, raised: Checks) -> _Answer:
+    against = objection(lane, asked, raised)
+    return (None, served(lane, asked), _place(lane, asked)) if against is None else (against, (), (0, 0))
 
 
 def _place(lane: Lane, asked: Question) -> tuple[int, int]:
     """Where the caller's own order puts a lane: by model, then by provider."""
+    if asked.named is None and not asked.order:
+        return 0, 0
     models = asked.named or ()
     model = next((place for place, name in enumerate(models) if lane.answers_to(name)), len(models))
     provider = asked.order.index(lane.provider) if lane.provider in asked.order else len(asked.order)

@@ -40,17 +40,17 @@ def in_batches(lane: Lane) -> Lane:
     )
 
 
-def markup(success_rate: float, billed_share: float) -> Decimal:
+def markup(success_rate: float, billed_share: float) -> float:
     """How many times its price a delivered image is expected to cost, given the failures before it.
 
     *success_rate* is the share of attempts that deliver, *billed_share* that of the others which are billed all the same.
     """
-    return Decimal(f"{1 + billed_share * (1 - success_rate) / success_rate:.6f}")
+    return 1 + billed_share * (1 - success_rate) / success_rate
 
 
-def expected_cost(lane: Lane, size: Size, markup: Decimal) -> Decimal:
+def expected_cost(lane: Lane, size: Size, markup: float) -> Decimal:
     """USD per delivered image: the price, and what the failures before it are likely to cost."""
-    return (lane.prices[size] * markup).quantize(_CENT_MILLIONTH)
+    return (lane.prices[size] * Decimal(f"{markup:.6f}")).quantize(_CENT_MILLIONTH)
 
 
 def cost_of(lane: Lane, size: Size, outcome: Outcome, images: int = 1) -> Cost | None:

@@ -215,10 +215,10 @@ class Monitor:
 
         Not *telling*: what came of it says nothing about the lane.
         """
+        reset = quotas.until_midnight(self._clock.wall()) if outcome == "quota_exhausted" else None
         event = Event(
             outcome=outcome if telling else "cancelled", billed=answer.billed, size=entry.size, duration=duration,
-            call=call, retry_after=answer.retry_after, reset=quotas.until_midnight(self._clock.wall()),
-            lasting=answer.lasting, luck=self._chance(),
+            call=call, retry_after=answer.retry_after, reset=reset, lasting=answer.lasting, luck=self._chance(),
         )  # fmt: skip
         with self._lock:
             self._in_flight[entry.lane.provider] -= 1

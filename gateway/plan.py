@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, Protocol
 
 from providers.sizes import Size
 
@@ -15,7 +15,7 @@ ExclusionReason = Literal[
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """One step the chain may take: *lane* (``"provider/model"``) at *size*.
 
@@ -28,6 +28,16 @@ class Candidate:
     expected_cost: Decimal
     expected_seconds: float
     success_rate: float
+
+    @property
+    def name(self) -> str:
+        """The lane's."""
+        return self.lane
+
+    @property
+    def candidate(self) -> Candidate:
+        """Itself, which makes it a :class:`Step`."""
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +75,36 @@ class Learning:
     trial: str | None = None
 
 
+class Step(Protocol):
+    """A lane, by its *name*, at a *size*, in a plan. Its *candidate* is what is expected of it."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def size(self) -> Size: ...  # noqa: D102
+    @property
+    def candidate(self) -> Candidate: ...  # noqa: D102
+
+
+class _Candidates:
+    """The field of a plan that is given its steps, and shows the candidates that they are.
+
+    These are made when they are looked at: a request is carried out without their figures, and for many lanes it would take
+    longer to work them all out than to decide.
+    """
+
+    def __get__(self, plan: Plan | None, kind: type[Plan]) -> tuple[Candidate, ...]:
+        if plan is None:
+            return ()  # the default
+        made: tuple[Candidate, ...] | None = vars(plan).get("candidates")
+        if made is None:
+            made = vars(plan)["candidates"] = tuple([step.candidate for step in plan.steps])
+        return made
+
+    def __set__(self, plan: Plan, steps: Sequence[Step]) -> None:
+        vars(plan)["steps"] = tuple(steps)
+
+
 @dataclass(frozen=True)
 class Plan:
     """Steps in the order they would be tried, and the lanes left out with their reasons.
@@ -73,11 +113,21 @@ class Plan:
     only one lane could serve, and that it is asked although its breaker is open.
     """
 
-    candidates: tuple[Candidate, ...] = ()
+    candidates: _Candidates = _Candidates()
     excluded: tuple[Exclusion, ...] = ()
     warnings: tuple[str, ...] = ()
     acceptance: Learning | None = None
     last_resort: bool = False
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What would be tried, in order: the candidates without their figures."""
+        steps: tuple[Step, ...] = vars(self)["steps"]
+        return steps
+
+    def __reduce__(self) -> tuple[type[Plan], tuple[object, ...]]:
+        # The candidates travel, and the steps, which know their lanes, stay here.
+        return Plan, tuple(getattr(self, each.name) for each in fields(self))
 
     def __str__(self) -> str:
         rows = [("#", "lane", "size", "USD", "seconds", "success")]

@@ -16,7 +16,7 @@ from typing import Final
 from gateway.acceptance import Tally, interval, is_certainly_less
 from gateway.lanes import Lane
 from gateway.plan import AcceptanceRow, Learning
-from gateway.ranking import Runner
+from gateway.ranking import DELAY_PRICE, Runner
 from providers.sizes import Size, rank
 
 MIN_VERDICTS: Final = 20
@@ -35,8 +35,8 @@ def conclude(
     tiers: Sequence[Sequence[Runner]], tallies: Mapping[str, Tally], incumbent: str | None, seed: int
 ) -> tuple[Mapping[str, Estimate], Choice]:
     """What the *tallies* say of the lanes the caller likes best, at the largest size they offer."""
-    size = max((next(iter(each.steps)) for each in tiers[0]), key=rank)
-    served = (each for each in tiers[0] if size in each.steps)
+    size = max((each.sizes[0] for each in tiers[0]), key=rank)
+    served = (each for each in tiers[0] if size in each.sizes)
     estimates = [
         Estimate.of(each.lane, size, float(each.steps[size].candidate.expected_cost), tallies.get(each.lane.name))
         for each in served
@@ -67,10 +67,7 @@ def by_class(tiers: Sequence[Sequence[Runner]], choice: Choice) -> list[list[Run
 
 def _scored(runner: Runner, cost: float) -> Runner:
     """*runner* with *cost* in the place of what a delivered image costs; the delay still counts."""
-    steps = {
-        size: step._replace(price=step.price - float(step.candidate.expected_cost) + cost)
-        for size, step in runner.steps.items()
-    }
+    steps = {size: step._replace(price=cost + DELAY_PRICE * step.seconds) for size, step in runner.steps.items()}
     return runner._replace(steps=steps)
 
 

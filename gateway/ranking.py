@@ -13,7 +13,8 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from gateway import money
-from gateway.health import LaneState, billed_share, concurrency, expected_seconds, success_rate
+from gateway.constraints import is_at_ease
+from gateway.health import FRESH, LaneState, concurrency, odds, slowdown, typical_seconds
 from gateway.lanes import Lane
 from gateway.plan import Candidate
 from gateway.request import Sort
@@ -34,7 +35,8 @@ class Step(NamedTuple):
     """A lane at a size, with what is expected of it. The scores come first, then the name that settles what they leave.
 
     *price* is USD per delivered image, and the price of its delay. *seconds* includes waiting for the calls under way,
-    *attempts* is how many one delivered image takes.
+    *attempts* is how many one delivered image takes. *rate* is the success rate, *markup* how many times its list price a
+    delivered image costs.
     """
 
     price: float
@@ -42,21 +44,48 @@ class Step(NamedTuple):
     attempts: float
     name: str
     lane: Lane
-    candidate: Candidate
+    size: Size
+    rate: float
+    markup: float
 
     @property
     def price_of_an_image(self) -> Decimal:
         """USD by the list."""
-        return self.lane.prices[self.candidate.size]
+        return self.lane.prices[self.size]
+
+    @property
+    def candidate(self) -> Candidate:
+        """What people are told of it."""
+        cost = money.expected_cost(self.lane, self.size, self.markup)
+        return Candidate(self.name, self.size, cost, self.seconds, self.rate)
 
 
 class Runner(NamedTuple):
-    """A lane that may serve a request, with its steps by size, largest first. *probing*: its breaker is half open."""
+    """A lane that may serve a request at *sizes*, largest first, with its *steps* at these, and perhaps at others.
+
+    It is in *state*, with so many calls *in_flight*, as of a *second*. *at_ease*: neither it nor a size of it is shut at
+    any time of that second. *probing*: its breaker is half open.
+    """
 
     name: str
     lane: Lane
+    sizes: tuple[Size, ...]
     steps: Mapping[Size, Step]
+    state: LaneState = FRESH
+    second: int = 0
+    in_flight: int = 0
+    at_ease: bool = True
     probing: bool = False
+
+    def now(self, state: LaneState, second: int, in_flight: int) -> Runner:
+        """The same lane in *state*."""
+        made = steps(self.lane, self.sizes, state, second, in_flight)
+        at_ease = is_at_ease(state, second)
+        return Runner(self.name, self.lane, self.sizes, made, state, second, in_flight, at_ease)
+
+    def at(self, sizes: tuple[Size, ...]) -> Runner:
+        """The same at fewer *sizes*."""
+        return self._replace(sizes=sizes)
 
 
 _BY: Final[Mapping[Sort, Callable[[Step], Any]]] = {
@@ -73,28 +102,26 @@ _SCORE: Final[Mapping[Sort, Callable[[Step], float]]] = {
 
 def steps(lane: Lane, sizes: Sequence[Size], state: LaneState, now: float, in_flight: int) -> dict[Size, Step]:
     """What is expected of *lane* at each of *sizes*, with *in_flight* calls under way."""
-    name, rate = lane.name, success_rate(state, now)
-    markup, attempts = money.markup(rate, billed_share(state, now)), 1 / rate
-    load = max(1.0, (in_flight + 1) / max(1, concurrency(state)))  # below its limit a lane makes nobody wait
+    name, prices, (rate, billed), slow = lane.name, lane.prices, odds(state, now), slowdown(state, now)
+    markup, attempts = money.markup(rate, billed), 1 / rate
+    load = max(1.0, (in_flight + 1) / max(1, concurrency(state))) if in_flight else 1.0  # below its limit nobody waits
     made = {}
     for size in sizes:
-        cost, seconds = money.expected_cost(lane, size, markup), expected_seconds(state, lane, size, now)
-        done = seconds * load
-        price = float(cost) + DELAY_PRICE * done
-        candidate = Candidate(lane=name, size=size, expected_cost=cost, expected_seconds=done, success_rate=rate)
-        made[size] = Step(price, done, attempts, name, lane, candidate)
+        seconds = typical_seconds(state, lane, size) * slow * load
+        price = float(prices[size]) * markup + DELAY_PRICE * seconds
+        made[size] = Step(price, seconds, attempts, name, lane, size, rate, markup)
     return made
 
 
 def switching_first(tiers: Sequence[Sequence[Runner]], sizes: Sequence[Size]) -> list[list[Step]]:
     """The steps in groups to be tried one after the other: every lane at a size before any at a smaller one."""
-    groups = [[each.steps[size] for each in tier if size in each.steps] for size in sizes for tier in tiers]
+    groups = [[each.steps[size] for each in tier if size in each.sizes] for size in sizes for tier in tiers]
     return [group for group in groups if group]
 
 
 def downgrading_first(tiers: Sequence[Sequence[Runner]], sizes: Sequence[Size]) -> list[list[Step]]:
     """The steps with which lanes begin, at the largest size of each, in groups to be tried one after the other."""
-    groups = [[each.steps[size] for each in tier if next(iter(each.steps)) == size] for tier in tiers for size in sizes]
+    groups = [[each.steps[size] for each in tier if each.sizes[0] == size] for tier in tiers for size in sizes]
     return [group for group in groups if group]
 
 

@@ -11,8 +11,8 @@ from typing import Final
 
 from gateway import constraints, premium, ranking
 from gateway.constraints import Question, floor_of, ladder
-from gateway.health import LAST_LANE_PACE, forgiven, is_probing, is_resting
-from gateway.index import FRESH, Index, index
+from gateway.health import FRESH, LAST_LANE_PACE, forgiven, is_probing, is_resting
+from gateway.index import Index, index
 from gateway.lanes import Lane
 from gateway.plan import Exclusion, Learning, Plan
 from gateway.ranking import Runner, Step
@@ -50,7 +50,7 @@ def plan(request: ImageRequest, lanes: Sequence[Lane], situation: Situation) -> 
         steps, others = _staying(steps, tiers)
         unfit += others
     return Plan(
-        tuple([step.candidate for step in steps]),
+        steps,
         (*may.excluded, *unfit),
         (*_told(last if tiers else None), *(lane_warnings(steps[0].lane, request, situation.today) if steps else ())),
         learning,
@@ -63,13 +63,13 @@ def note(incumbents: MutableMapping[Kind, str], request: ImageRequest, planned: 
 
     To be called for requests that are carried out, not for those that only ask for a plan.
     """
-    if not planned.candidates or (planned.acceptance is not None and planned.acceptance.trial is not None):
+    if not planned.steps or (planned.acceptance is not None and planned.acceptance.trial is not None):
         return
     if request.history:  # it goes where its conversation goes
         return
     kind = Kind.of(request)
     incumbents.pop(kind, None)
-    incumbents[kind] = planned.candidates[0].lane
+    incumbents[kind] = planned.steps[0].name
     if len(incumbents) > KINDS_KEPT:
         del incumbents[next(iter(incumbents))]
 
@@ -89,17 +89,21 @@ def _fit(
     known: Index, tiers: Tiers, asked: Question, situation: Situation
 ) -> tuple[list[list[Runner]], list[Exclusion]]:
     """The lanes that may be asked now, with what is known of them, and those that may not."""
-    states, in_flight, quotas = situation.states, situation.in_flight, situation.quotas
+    states, in_flight, quotas, second = situation.states, situation.in_flight, situation.quotas, int(situation.now)
     fit: list[list[Runner]] = []
     unfit: list[Exclusion] = []
     for tier in tiers:
         runners = []
-        for runner in tier:
-            name = runner.name
+        for fresh in tier:
+            name = fresh.name
             if not (name in states or name in in_flight or name in quotas):
-                runners.append(runner)  # nothing is known of it: it stands there as it is
+                runners.append(fresh)  # nothing is known of it: it stands there as it is
                 continue
-            found = _now(known, runner, asked, situation)
+            runner = known.now(fresh, states.get(name, FRESH), second, in_flight.get(name, 0))
+            if runner.at_ease and name not in quotas:
+                runners.append(runner)
+                continue
+            found = _admitted(runner, asked, situation)
             if isinstance(found, Exclusion):
                 unfit.append(found)
             else:
@@ -121,10 +125,8 @@ def _last_resort(tiers: Tiers, situation: Situation) -> Runner | None:
     (only,) = able
     state, usage = states.get(only.name, FRESH), situation.quotas.get(only.name)
     full = usage is not None and constraints.used_up(only.lane, usage, 1, now) is not None
-    sizes = constraints.rested(only.lane, state, tuple(only.steps), now)
-    if full or not sizes:
-        return None
-    return only._replace(steps={size: only.steps[size] for size in sizes})
+    sizes = constraints.rested(only.lane, state, only.sizes, now)
+    return None if full or not sizes else only.at(sizes)
 
 
 def _with(last: Runner, unfit: list[Exclusion], situation: Situation) -> tuple[list[list[Runner]], list[Exclusion]]:
@@ -145,23 +147,22 @@ def _told(last: Runner | None) -> tuple[str, ...]:
     )
 
 
-def _now(known: Index, runner: Runner, asked: Question, situation: Situation) -> Runner | Exclusion:
-    """*runner* with what is known of it by now, or why it may not be asked."""
-    name, lane, sizes = runner.name, runner.lane, tuple(runner.steps)
-    state, now = situation.states.get(name, FRESH), situation.now
+def _admitted(runner: Runner, asked: Question, situation: Situation) -> Runner | Exclusion:
+    """*runner* at the sizes it may be asked for now, or why it may not be asked."""
+    name, lane, state, now = runner.name, runner.lane, runner.state, situation.now
     against = constraints.indisposed(lane, state, now)
     if against is None and name in situation.quotas:
         images = min(asked.n, lane.images_per_call)
         against = constraints.used_up(lane, situation.quotas[name], images, now)
     if against is not None:
         return against
-    open_sizes = constraints.rested(lane, state, sizes, now)
-    if not open_sizes:
-        return constraints.resting(lane, state, sizes, now)
+    rested = constraints.rested(lane, state, runner.sizes, now)
+    if not rested:
+        return constraints.resting(lane, state, runner.sizes, now)
     probing = is_probing(state, now)
-    as_usual = forgiven(state) if probing else state
-    steps = known.steps(lane, open_sizes, as_usual, now, situation.in_flight.get(name, 0))
-    return Runner(name, lane, steps, probing)
+    if probing:
+        runner = runner.now(forgiven(state), runner.second, runner.in_flight)
+    return runner if rested == runner.sizes and not probing else runner.at(rested)._replace(probing=probing)
 
 
 def _learnt(
@@ -188,8 +189,8 @@ def _steps(tiers: Tiers, asked: Question, sort: Sort, incumbent: str | None, las
         ordered.insert(0, first)
     if switching:
         return ordered
-    every = {runner.name: runner.steps for tier in tiers for runner in tier}
-    return [step for begun in ordered for step in every[begun.name].values()]
+    every = {runner.name: runner for tier in tiers for runner in tier}
+    return [every[begun.name].steps[size] for begun in ordered for size in every[begun.name].sizes]
 
 
 def _probes_last(steps: Sequence[Step], probing: Container[str]) -> list[Step]:

@@ -51,6 +51,7 @@ class Connection(asyncio.BufferedProtocol):
         self._taken: asyncio.Future[None] = self._loop.create_future()
         self._writable: asyncio.Future[None] | None = None
         self._heard = 0.0
+        self._alarm: asyncio.TimerHandle | None = None  # rings when nothing has come for too long
         self._transport: asyncio.Transport | None = None
         self._ended: ConnectionEndedError | None = None  # nothing more will come
         self._lost: ConnectionEndedError | None = None  # and nothing can be written
@@ -75,11 +76,12 @@ class Connection(asyncio.BufferedProtocol):
         except (OSError, ValueError):  # more files open than select() can count: what the loop has seen is what we know
             return True
 
-    async def write(self, data: bytes | memoryview) -> None:
+    async def write(self, data: bytes | memoryview, until: float) -> None:
         """Hand all of *data* to the kernel.
 
         Raises:
             ConnectionEndedError: the connection ended before.
+            TimeoutError: the kernel had not taken it *until* then, by the event loop's clock.
         """
         view = memoryview(data)
         for start in range(0, len(view), SLICE):
@@ -87,7 +89,8 @@ class Connection(asyncio.BufferedProtocol):
                 raise self._lost
             self.transport.write(view[start : start + SLICE])
             if self._writable is not None:
-                await self._writable
+                async with asyncio.timeout_at(until):
+                    await self._writable
 
     async def read(self, taker: Taker, gap: float) -> None:
         """Have *taker* take in what comes until it wants no more; what it left of a piece is its own affair.
@@ -104,15 +107,13 @@ class Connection(asyncio.BufferedProtocol):
             raise self._ended
         self._taker, self._taken, self._heard = taker, self._loop.create_future(), self._loop.time()
         self.transport.resume_reading()
+        self._listen(gap)
         try:
-            while not self._taken.done():
-                patience = self._heard + gap - self._loop.time()
-                if patience <= 0:
-                    raise SilenceError(f"nothing came for {gap:g} s")
-                await asyncio.wait([self._taken], timeout=patience)
-            self._taken.result()
+            await self._taken
         finally:
             self._taker = None
+            if self._alarm is not None:
+                self._alarm.cancel()
 
     def keep(self, rest: bytes | bytearray | memoryview) -> None:
         """Put back the *rest* of a piece for the next one who reads."""
@@ -168,6 +169,14 @@ class Connection(asyncio.BufferedProtocol):
         waiting, self._writable = self._writable, None
         if waiting is not None and not waiting.done():
             waiting.set_result(None)
+
+    def _listen(self, gap: float) -> None:
+        """Wait no longer than *gap* seconds since something was heard; timers may fire a trifle early."""
+        left = self._heard + gap - self._loop.time()
+        if left <= 0:
+            self._finish(SilenceError(f"nothing came for {gap:g} s"))
+        else:
+            self._alarm = self._loop.call_later(left, self._listen, gap)
 
     def _end(self, how: ConnectionEndedError) -> None:
         if self._ended is None:

@@ -28,7 +28,7 @@ from providers.presets import preset_for
 from providers.provider import ProviderSettings
 from providers.request import UpstreamRequest
 from providers.templates import Ask, Templates
-from providers.transport import http_client, unused_sync_client
+from providers.transport import Carrier, http_client, unused_sync_client
 from providers.uploads import lightened
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class _Opened(NamedTuple):
     """The SDK's *client*, what carries its calls, and the requests it has built."""
 
     client: Client
-    carrier: httpx2.AsyncClient
+    carrier: Carrier
     templates: Templates
 
 

@@ -10,8 +10,7 @@ import asyncio
 import re
 import ssl
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, NamedTuple, TypeVar
 
 import h11
@@ -168,7 +167,7 @@ class _Exchange:
 
     async def run(self) -> h11.Response:
         """Send the request, and read the answer's head."""
-        with _as_httpx2():
+        with _as_httpx2:
             await self._send()
             response = await self._head()
             self._framing = framing_of(self._request.method.encode(), response)
@@ -187,7 +186,7 @@ class _Exchange:
 
         if framing.ended:
             return
-        with _as_httpx2():
+        with _as_httpx2:
             try:
                 await self.connection.read(take, self._limits["read"])
             except ConnectionEndedError as ended:
@@ -197,25 +196,24 @@ class _Exchange:
 
     async def _send(self) -> None:
         try:
-            async with asyncio.timeout(self._limits["write"]):
-                await self._write()
+            await self._write(asyncio.get_running_loop().time() + self._limits["write"])
         except TimeoutError:
             raise httpx2.WriteTimeout("the upstream does not read") from None
         except ConnectionEndedError:
             return  # an upstream that stops listening halfway may have answered all the same
         await self._request.extensions["trace"]("http11.send_request_body.complete", {})
 
-    async def _write(self) -> None:
+    async def _write(self, until: float) -> None:
         waiting = b""
         async for data in self._outgoing():
             if len(data) < _SMALL:
                 waiting += data
             if len(data) >= _SMALL or len(waiting) >= _SMALL:
-                await self.connection.write(waiting)
+                await self.connection.write(waiting, until)
                 waiting = b""
             if len(data) >= _SMALL:
-                await self.connection.write(data)
-        await self.connection.write(waiting)
+                await self.connection.write(data, until)
+        await self.connection.write(waiting, until)
 
     async def _outgoing(self) -> AsyncIterator[bytes]:
         request = self._request
@@ -267,18 +265,24 @@ async def _connecting(step: Awaitable[T], seconds: float) -> T:
         raise httpx2.ConnectError(str(error)) from error
 
 
-@contextmanager
-def _as_httpx2() -> Iterator[None]:
+class _AsHttpx2:
     """What goes wrong below, in httpx2's terms."""
-    try:
-        yield
-    except SilenceError as silence:
-        raise httpx2.ReadTimeout(str(silence)) from None
-    except ConnectionEndedError as ended:
-        if ended.reason:
-            raise httpx2.ReadError(ended.reason) from ended
-        raise httpx2.RemoteProtocolError("the upstream left without an answer") from None
-    except (h11.RemoteProtocolError, FramingError) as error:
-        raise httpx2.RemoteProtocolError(str(error)) from error
-    except h11.LocalProtocolError as error:
-        raise httpx2.LocalProtocolError(str(error)) from error
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        match error:
+            case SilenceError():
+                raise httpx2.ReadTimeout(str(error)) from None
+            case ConnectionEndedError(reason=""):
+                raise httpx2.RemoteProtocolError("the upstream left without an answer") from None
+            case ConnectionEndedError():
+                raise httpx2.ReadError(error.reason) from error
+            case h11.RemoteProtocolError() | FramingError():
+                raise httpx2.RemoteProtocolError(str(error)) from error
+            case h11.LocalProtocolError():
+                raise httpx2.LocalProtocolError(str(error)) from error
+
+
+_as_httpx2: Final = _AsHttpx2()

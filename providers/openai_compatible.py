@@ -23,11 +23,10 @@ from providers.presets import preset_for
 from providers.provider import ProviderSettings
 from providers.request import UpstreamRequest
 from providers.templates import Templates
-from providers.transport import http_client
+from providers.transport import Carrier, http_client
 from providers.uploads import lightened
 
 if TYPE_CHECKING:
-    import httpx2
     from openai import AsyncOpenAI
 
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
@@ -141,7 +140,7 @@ class OpenAICompatibleProvider(Batching):
         await import_off_loop("openai")
         return self._clients.get()
 
-    def _make_carrier(self) -> httpx2.AsyncClient:
+    def _make_carrier(self) -> Carrier:
         return http_client(self._settings.proxy, self._elsewhere())
 
     def _elsewhere(self) -> KeyAuth | None:

@@ -20,7 +20,7 @@ import httpx2
 
 from providers.exchange import Exchange
 from providers.request import UpstreamRequest
-from providers.transport import recording
+from providers.transport import Carrier, recording
 
 KEPT: Final = 64
 """Templates an adapter keeps on each event loop: combinations of model, size, ratio and the like."""
@@ -35,7 +35,7 @@ class Template:
 
     method: str
     url: httpx2.URL
-    headers: httpx2.Headers = field(repr=False)
+    headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
     before: bytes = field(repr=False)
     after: bytes = field(repr=False)
     ascii: bool
@@ -43,14 +43,19 @@ class Template:
     def filled(self, prompt: str, timeout: float) -> httpx2.Request:
         """The request with *prompt*, to last at most *timeout* seconds."""
         body = b"".join((self.before, _written(prompt, self.ascii), self.after))
+        headers = (*self.headers, (b"Content-Length", b"%d" % len(body)))
         limits = {"timeout": httpx2.Timeout(timeout).as_dict()}
-        return httpx2.Request(self.method, self.url, headers=self.headers, content=body, extensions=limits)
+        request = httpx2.Request(
+            self.method, self.url, headers=headers, stream=httpx2.ByteStream(body), extensions=limits
+        )
+        request.read()
+        return request
 
 
 class Templates:
     """The templates of one SDK's *client*, for one event loop."""
 
-    def __init__(self, client: httpx2.AsyncClient) -> None:
+    def __init__(self, client: Carrier) -> None:
         self._client = client
         self._kept: OrderedDict[UpstreamRequest, Template | None] = OrderedDict()
 
@@ -59,14 +64,20 @@ class Templates:
         if request.images or request.history or request.stream:
             return await ask(request)
         kind = replace(request, prompt="", timeout=float(math.ceil(request.timeout)))
-        if kind not in self._kept:
-            self._kept[kind] = await _rehearsed(kind, ask)
-            if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        template = self._kept[kind]
+        try:
+            template = self._kept[kind]
+        except KeyError:
+            template = await self._learnt(kind, ask)
         if template is None:
             return await ask(request)
-        return await self._client.send(template.filled(request.prompt, request.timeout))
+        await self._client.carry(template.filled(request.prompt, request.timeout))
+        return None  # the answer is in the record
+
+    async def _learnt(self, kind: UpstreamRequest, ask: Ask) -> Template | None:
+        template = self._kept[kind] = await _rehearsed(kind, ask)
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return template
 
 
 async def _rehearsed(kind: UpstreamRequest, ask: Ask) -> Template | None:
@@ -84,8 +95,7 @@ async def _rehearsed(kind: UpstreamRequest, ask: Ask) -> Template | None:
 
 def _template(request: httpx2.Request, pieces: list[bytes], ascii_only: bool) -> Template:
     before, after = pieces
-    headers = request.headers.copy()
-    headers.pop("content-length", None)
+    headers = tuple(header for header in request.headers.raw if header[0].lower() != b"content-length")
     return Template(request.method, request.url, headers, before, after, ascii_only)
 
 

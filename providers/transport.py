@@ -7,8 +7,7 @@ the images are in the record. Markers cannot be forged: each answer has its own 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final
@@ -43,23 +42,44 @@ class RehearsalError(httpx2.TransportError):
     """What the SDK would send has been seen; see :mod:`providers.templates`."""
 
 
-@contextmanager
-def recording(exchange: Exchange) -> Iterator[None]:
+class recording:  # noqa: N801 - used as a function is
     """Write what the SDK called inside sends and receives into *exchange*."""
-    token = _exchange.set(exchange)
-    try:
-        yield
-    finally:
-        _exchange.reset(token)
+
+    __slots__ = ("_exchange", "_token")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def __enter__(self) -> None:
+        self._token = _exchange.set(self._exchange)
+
+    def __exit__(self, *exc: object) -> None:
+        _exchange.reset(self._token)
 
 
-def http_client(proxy: str | None = None, auth: httpx2.Auth | None = None) -> httpx2.AsyncClient:
+class Carrier(httpx2.AsyncClient):
+    """A client over our transport, past which a request can go that is ready and signed."""
+
+    def __init__(self, transport: RecordingTransport, **options: Any) -> None:
+        super().__init__(transport=transport, **options)
+        self._carry = transport.carry
+
+    async def carry(self, request: httpx2.Request) -> None:
+        """Send *request* as it is; the answer is in the current record alone.
+
+        Raises:
+            httpx2.TransportError: as the record says.
+        """
+        await self._carry(request, _exchange.get() or Exchange())
+
+
+def http_client(proxy: str | None = None, auth: httpx2.Auth | None = None) -> Carrier:
     """The client to hand to an SDK: our transport, no redirects, no cookies, no proxies but *proxy*.
 
     Of the environment it knows ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` alone: whom a machine trusts is the machine's affair.
     """
-    client = httpx2.AsyncClient(
-        transport=RecordingTransport(proxy=proxy),
+    client = Carrier(
+        RecordingTransport(proxy=proxy),
         auth=auth,
         follow_redirects=False,
         trust_env=False,
@@ -91,23 +111,30 @@ class RecordingTransport(httpx2.AsyncBaseTransport):
         if exchange.rehearsed is not None:
             exchange.rehearsed.append(request)
             raise RehearsalError("nothing is sent in a rehearsal", request=request)
-        _prepare(request, exchange)
-        with _noting_failure(exchange):
-            if exchange.uploads or exchange.signatures:
-                await put_in(request, exchange.uploads, exchange.signatures)
-            response = await self._inner.handle_async_request(request)
-            if STREAMED in request.extensions and response.status_code == httpx2.codes.OK:
-                return response
-            try:
-                await self._take_in(request, response, exchange)
-            finally:
-                await response.aclose()
+        response = await self.carry(request, exchange)
+        if _is_streamed(request, response):
+            return response
         return httpx2.Response(
             response.status_code,
             headers=_without_body_headers(response.headers),
             content=exchange.body,
             request=request,
         )
+
+    async def carry(self, request: httpx2.Request, exchange: Exchange) -> httpx2.Response:
+        """Send *request*, and take the whole answer into *exchange*, unless it is to be streamed."""
+        _prepare(request, exchange)
+        with _NotingFailure(exchange):
+            if exchange.uploads or exchange.signatures:
+                await put_in(request, exchange.uploads, exchange.signatures)
+            response = await self._inner.handle_async_request(request)
+            if _is_streamed(request, response):
+                return response
+            try:
+                await self._take_in(request, response, exchange)
+            finally:
+                await response.aclose()
+        return response
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -135,6 +162,10 @@ class RecordingTransport(httpx2.AsyncBaseTransport):
 
     async def __aexit__(self, *exc: Any) -> None:
         await self._inner.__aexit__(*exc)
+
+
+def _is_streamed(request: httpx2.Request, response: httpx2.Response) -> bool:
+    return STREAMED in request.extensions and response.status_code == httpx2.codes.OK
 
 
 def _through(proxy: str) -> httpx2.AsyncBaseTransport:
@@ -182,24 +213,28 @@ class _Watch:
             self._exchange.sent = True
 
 
-@contextmanager
-def _noting_failure(exchange: Exchange) -> Iterator[None]:
-    try:
-        yield
-    except (ExtractionError, httpx2.DecodingError) as error:
-        _note(exchange, "bad_response", str(error))
-        raise AnswerRefusedError(str(error)) from None
-    except httpx2.TimeoutException as error:
-        waiting_for_answer = isinstance(error, httpx2.ReadTimeout) and exchange.sent
-        _note(exchange, "timeout" if waiting_for_answer else "transport", _describe(error))
-        raise
-    except httpx2.TransportError as error:
-        _note(exchange, "transport", _describe(error))
-        raise
+class _NotingFailure:
+    __slots__ = ("_exchange",)
 
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
 
-def _note(exchange: Exchange, failure: Failure, detail: str) -> None:
-    exchange.failure, exchange.failure_detail = failure, detail
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        match error:
+            case ExtractionError() | httpx2.DecodingError():
+                self._note("bad_response", str(error))
+                raise AnswerRefusedError(str(error)) from None
+            case httpx2.TimeoutException():
+                waiting_for_answer = isinstance(error, httpx2.ReadTimeout) and self._exchange.sent
+                self._note("timeout" if waiting_for_answer else "transport", _describe(error))
+            case httpx2.TransportError():
+                self._note("transport", _describe(error))
+
+    def _note(self, failure: Failure, detail: str) -> None:
+        self._exchange.failure, self._exchange.failure_detail = failure, detail
 
 
 def _describe(error: Exception) -> str:

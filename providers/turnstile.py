@@ -12,7 +12,7 @@ from typing import Final
 
 from providers.loops import PerLoop
 
-PER_TURN: Final = 2
+PER_TURN: Final = 1
 """Pieces of work let through in one turn. To plan and send a request, or to take in a small answer, is about half a
 millisecond (docs/measurements.md)."""
 

@@ -59,7 +59,7 @@ class Batch:
             InvalidRequest: a request, a key, the name or the deadline cannot be meant; nothing was sent.
             NoLaneAvailable: no lane takes one of the requests as a line of a batch; nothing was sent.
             BudgetExceeded: a hard budget, or a ``max_cost``, does not suffice; nothing was sent.
-            GatewayError: the upstream refused the whole job.
+            GatewayError: the upstream refused the whole job, or could not be reached at all; there is no job then.
         """
         terms = Terms(name=name, deadline=deadline)
         async with self._means.setups.in_force() as setup:
@@ -150,6 +150,7 @@ class Batch:
             await self._reserve(shipping)
         await shipping.move()
         if before is None:
+            await shipping.give_up_unsent()
             await self._check(shipping.round)
         return job
 
@@ -165,7 +166,7 @@ class Batch:
             raise
 
     async def _check(self, round_: Round) -> None:
-        """Raise what a job met that was refused as a whole: it is none then."""
+        """Raise what a job met that was refused as a whole, or could not be sent at all: it is none then."""
         lines = round_.lines.values()
         if any(chunk.id for chunk in round_.chunks.values()) or not all(line.state == "failed" for line in lines):
             return

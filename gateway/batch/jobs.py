@@ -107,17 +107,18 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """Lines that travel together to *lane*, with the provider's *credential*-th key, under the unique *name*.
+    """Lines that travel together to *lane*, under the unique *name*.
 
-    *id* is the upstream's own, ``""`` as long as nobody knows whether the chunk has arrived. The upstream is not to be asked
-    before *not_before* (UTC). *stopping*: it was told to leave the rest undone. *settled*: nothing more will come of it.
-    *total*, *succeeded* and *failed* are numbers of lines as far as the upstream tells, *detail* its latest complaint.
+    *digest* is that of the provider's key with which they do, ``""`` if it was never written down. *id* is the upstream's own,
+    ``""`` as long as nobody knows whether the chunk has arrived. The upstream is not to be asked before *not_before* (UTC).
+    *stopping*: it was told to leave the rest undone. *settled*: nothing more will come of it. *total*, *succeeded* and *failed*
+    are numbers of lines as far as the upstream tells, *detail* its latest complaint.
     """
 
     name: str
     lane: str
-    credential: int
     begun: datetime
+    digest: str = ""
     id: str = ""
     state: BatchState = "pending"
     not_before: datetime | None = None
@@ -161,6 +162,11 @@ class Chunk:
 def is_passing(outcome: Outcome) -> bool:
     """Whether another try may end better than *outcome*, for which nobody was charged for certain."""
     return outcome.name in PASSING and outcome.billed != "yes"
+
+
+def was_unreachable(outcome: Outcome) -> bool:
+    """Whether *outcome* says of a chunk that its upstream could not be reached, and certainly has not got it."""
+    return outcome.name in ("transport", "timeout") and outcome.billed == "no"
 
 
 def unanswered(chunk: Chunk) -> Outcome:

@@ -56,10 +56,10 @@ class Offers:
         )  # fmt: skip
         asked = request.model_copy(update={"fallback": ("switch",)})
         planned = router.plan(asked, tuple(self.lanes.values()), situation)
-        roomy = [each for each in planned.candidates if request.n <= self.lanes[each.lane].images_per_call]
+        roomy = [each for each in planned.steps if request.n <= self.lanes[each.name].images_per_call]
         if not roomy:
             raise self._nowhere(key, request, planned)
-        return Step(self.lanes[roomy[0].lane], roomy[0].size)
+        return Step(self.lanes[roomy[0].name], roomy[0].size)
 
     def _nowhere(self, key: str, request: ImageRequest, planned: Plan) -> GatewayError:
         several = tuple(

@@ -13,7 +13,7 @@ import anyio.to_thread
 from gateway import budgets, conclusion
 from gateway.archive import Archive
 from gateway.attempts import Desk, Order, Step
-from gateway.batch import endings, intake
+from gateway.batch import endings, intake, keys
 from gateway.batch.book import Book
 from gateway.batch.endings import Ending
 from gateway.batch.jobs import GRACE, Chunk, Job, Line
@@ -36,7 +36,10 @@ from providers.sanitise import sanitise
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Round:
-    """The *job* as it stands in the book, and the setup by which it is moved on."""
+    """The *job* as it stands in the book, and the setup by which it is moved on.
+
+    *refusals* is why upstreams did not take chunks in this round, by the names of those that are sent again later.
+    """
 
     means: Means
     setup: Setup
@@ -47,6 +50,7 @@ class Round:
     lines: dict[int, Line]
     chunks: dict[str, Chunk]
     cancelled: bool
+    refusals: dict[str, Outcome] = field(default_factory=dict)
     _documents: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
@@ -115,17 +119,31 @@ class Round:
         """The way to the upstream of *chunk*.
 
         Raises:
-            ConfigError: the configuration does not have it any more.
+            ConfigError: the configuration does not have it, or the key, any more.
         """
         credentials = self.setup.credentials.get(chunk.lane.partition("/")[0])
-        adapters = credentials.adapters if credentials else ()
-        adapter = adapters[chunk.credential if chunk.credential < len(adapters) else 0] if adapters else None
-        if adapter is None or not isinstance(adapter, BatchProvider):
+        adapter = credentials.adapters[self.place(chunk)] if credentials and credentials.adapters else None
+        if not isinstance(adapter, BatchProvider):
             raise ConfigError(
                 f"providers: batch {self.job.id} is under way at {chunk.lane}, which is not configured any more; "
                 "put it back to get what was paid for"
             )
         return adapter
+
+    def place(self, chunk: Chunk) -> int:
+        """The place of the key of *chunk* among those of its provider.
+
+        Raises:
+            ConfigError: the configuration does not have it any more.
+        """
+        provider = chunk.lane.partition("/")[0]
+        place = keys.place(self.setup.config.providers[provider].settings, chunk.digest)
+        if place is None:
+            raise ConfigError(
+                f"providers.{provider}.api_key: batch {self.job.id} is under way at {chunk.lane} with a key that is not "
+                "configured any more; put it back, at any place in the list, to get what was paid for"
+            )
+        return place
 
     async def document(self, line: Line) -> dict[str, Any]:
         """What *line* asks for, as it was put down."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Final
 
-from gateway.batch import endings, intake
+from gateway.batch import endings, intake, keys
 from gateway.batch.endings import Ending
-from gateway.batch.jobs import IN_TRANSIT, PASSING, Chunk, Line
+from gateway.batch.jobs import IN_TRANSIT, PASSING, Chunk, Line, was_unreachable
 from gateway.batch.offers import travelling
 from gateway.batch.round import Round
 from gateway.cooldowns import Cause
@@ -67,6 +67,19 @@ class Shipping:
         """Give back what is reserved for lines that were never sent."""
         for line in self.round.lines.values():
             await self.round.void(line)
+
+    async def give_up_unsent(self) -> None:
+        """Give up all lines, if this round could not reach an upstream with any of them."""
+        round_ = self.round
+        unsent = [name for name, outcome in round_.refusals.items() if was_unreachable(outcome)]
+        under_way = [chunk for chunk in round_.chunks.values() if not chunk.settled]
+        if any(chunk.name not in unsent for chunk in under_way):
+            return
+        for chunk in under_way:
+            outcome = round_.refusals[chunk.name]
+            told = replace(outcome, detail=f"nothing was sent: {outcome.detail}")
+            for line in round_.travellers(chunk):
+                await self.give_up(line, told)
 
     async def move(self) -> list[Ending]:
         """Bring everything on as far as that goes now; the lines that end with it."""
@@ -146,7 +159,7 @@ class Shipping:
         """Write down that *lines* are about to be sent, and send them."""
         round_ = self.round
         name = f"image-gateway-{round_.job.token}-{len(round_.chunks) + 1}"
-        chunk = Chunk(name=name, lane=lane, credential=self._credential(lane), begun=round_.now)
+        chunk = Chunk(name=name, lane=lane, digest=self._digest(lane), begun=round_.now)
         sent = [line.travelling(name) for line in lines]
         if not await round_.book.begin(round_.job.id, chunk, sent):
             return []  # another process is at it, which has taken this one for dead
@@ -187,18 +200,21 @@ class Shipping:
         """Go on after the upstream did not take *chunk*: look it up later, try another key, wait, or give its lines up."""
         round_ = self.round
         if outcome.billed == "no" and self._has_another_key(chunk, outcome):
-            await round_.keep(replace(chunk, credential=self._credential(chunk.lane)))  # due at once
+            await round_.keep(replace(chunk, digest=self._digest(chunk.lane)))  # due at once
             return await self._create(round_.chunks[chunk.name])
         if outcome.billed != "no" or outcome.name in TOO_FULL:
+            round_.refusals[chunk.name] = outcome
             await round_.postpone(chunk, outcome)
             return []
         ended = [await self.give_up(line, outcome) for line in round_.travellers(chunk)]
         await round_.keep(replace(chunk.refused(outcome, round_.now), settled=True))
         return ended
 
-    def _credential(self, lane: str) -> int:
-        provider, _, model = lane.partition("/")
-        return self.round.setup.credentials[provider].pick(model, self.round.means.clock.monotonic())
+    def _digest(self, lane: str) -> str:
+        """The digest of the key that is to be used for *lane* now."""
+        setup, (provider, _, model) = self.round.setup, lane.partition("/")
+        place = setup.credentials[provider].pick(model, self.round.means.clock.monotonic())
+        return keys.digest(setup.config.providers[provider].settings[place])
 
     def _has_another_key(self, chunk: Chunk, outcome: Outcome) -> bool:
         """Whether the key was refused, is passed over from now on, and another one is left."""
@@ -212,7 +228,7 @@ class Shipping:
             luck=means.monitor.luck(),
         )
         credentials = self.round.setup.credentials[provider]
-        return credentials.rest(chunk.credential, model, cause, means.clock.monotonic())
+        return credentials.rest(self.round.place(chunk), model, cause, means.clock.monotonic())
 
     # The way back
 

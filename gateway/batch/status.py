@@ -20,10 +20,11 @@ class BatchStatus:
     """How the job *id*, submitted at *created* (UTC), is doing.
 
     ``done``: every line has its result or error. *total*, *succeeded*, *failed* and *pending* are numbers of lines; *drawn* is
-    how many of the pending ones upstreams say are drawn, as far as they tell. *lanes* is lines by lane. *reserved* is USD for
-    what is not settled yet, *settled* USD that the others did or may have cost. *twice* is how many lines were paid for
-    twice, since their answers came after the *deadline* (UTC). *look* is seconds until it is worth another look, None if it
-    is over. *details* is what upstreams complained of last.
+    how many of the pending ones upstreams say are drawn, as far as they tell, *unconfirmed* how many wait to be sent or have
+    not been confirmed by an upstream: whoever fetches finds out, and sends what is missing. *lanes* is lines by lane.
+    *reserved* is USD for what is not settled yet, *settled* USD that the others did or may have cost. *twice* is how many lines
+    were paid for twice, since their answers came after the *deadline* (UTC). *look* is seconds until it is worth another look,
+    None if it is over. *details* is what upstreams complained of last.
     """
 
     id: str
@@ -35,6 +36,7 @@ class BatchStatus:
     failed: int
     pending: int
     drawn: int
+    unconfirmed: int
     twice: int
     lanes: Mapping[str, int]
     reserved: Decimal
@@ -53,6 +55,11 @@ class BatchStatus:
             ("state", self.state),
             ("lines", f"{self.total}: {self.succeeded} succeeded, {self.failed} failed, {self.pending} pending"),
             *((("drawn", f"{self.drawn} of the pending, upstream"),) if self.drawn else ()),
+            *(
+                (("waiting", f"{self.unconfirmed} of the pending, not confirmed by an upstream"),)
+                if self.unconfirmed
+                else ()
+            ),
             *(("lane", f"{lane}: {lines}") for lane, lines in self.lanes.items()),
             ("cost", f"{money.dollars(self.settled)} settled, {money.dollars(self.reserved)} reserved"),
             ("since", f"{self.created:%Y-%m-%d %H:%M} UTC"),
@@ -70,6 +77,7 @@ def status(
     states = Counter(line.state for line in lines)
     over = states["succeeded"] + states["failed"]
     going = [chunk for chunk in chunks if not chunk.settled]
+    arrived = {chunk.name for chunk in chunks if chunk.id}
     complaints = (chunk.detail for chunk in chunks if chunk.detail)
     return BatchStatus(
         id=job.id,
@@ -81,6 +89,7 @@ def status(
         failed=states["failed"],
         pending=job.lines - over,
         drawn=sum((chunk.succeeded or 0) + (chunk.failed or 0) for chunk in going),
+        unconfirmed=sum(line.state in ("waiting", "submitted") and line.chunk not in arrived for line in lines),
         twice=sum(bool(line.extra) for line in lines),
         lanes=Counter(line.lane for line in lines),
         reserved=sum((line.quoted for line in lines if line.state in ("waiting", "submitted")), Decimal(0)),

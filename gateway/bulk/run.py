@@ -243,7 +243,7 @@ class Bulk:
     def _admitted(self, held: _Held) -> _Job | None:
         """The job for a request, or None as long as the lanes that can serve it, or the budget, have no room."""
         plan = self._gateway.plan(held.request)
-        lanes = frozenset(step.lane for step in plan.candidates)
+        lanes = frozenset(step.name for step in plan.steps)
         if not self._has_seat(lanes) or self._crowd(lanes) >= self._room(lanes):
             return None
         if self._budget.limit is None:

@@ -22,7 +22,8 @@ Name = Annotated[str, typer.Argument(metavar="JOB", help="The job's name.")]
 
 @app.command(
     epilog="Examples:\n\nimage-gateway batch submit prompts.csv --name posters --size 2K\n\n"
-    "image-gateway batch submit prompts.jsonl --deadline 14400"
+    "image-gateway batch submit prompts.jsonl --deadline 14400\n\n"
+    "Exit status: 3 if the job is kept, but no upstream has confirmed all of it yet: fetch it."
 )
 @spread
 def submit(

@@ -16,6 +16,8 @@ FAILED: Final = 1
 """The request failed, or what was examined is not in order."""
 USAGE: Final = 2
 """The command line or the configuration cannot be used."""
+UNCONFIRMED: Final = 3
+"""What was submitted is kept, but no upstream has said yet that it has all of it."""
 INTERRUPTED: Final = 130
 """Ctrl-C, as shells number it."""
 

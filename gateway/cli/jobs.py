@@ -41,6 +41,9 @@ def submit(file: str, terms: Mapping[str, Any], defaults: Mapping[str, Any], com
     _show(made, common)
     if not common.as_json:
         stdout().print(Text(f"→ image-gateway batch fetch {made.id} -o {made.id}", style="dim"), soft_wrap=True)
+    if made.unconfirmed:
+        warn(f"{made.unconfirmed:,} lines may not have arrived; fetching looks for them, and sends what is missing")
+        raise typer.Exit(exits.UNCONFIRMED)
 
 
 def status(job: str | None, common: Common) -> None:

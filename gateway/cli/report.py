@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console
@@ -15,7 +16,7 @@ from gateway.result import Cost, ImageResult
 from providers.sanitise import sanitise
 
 MAX_TEXT = 2000
-"""Characters of the model's own words that are shown."""
+"""Characters of the model's own words that are shown, of each of its texts."""
 
 BASIS = {"usage": "by token usage", "catalogue": "by list price", "reported": "as billed by the upstream"}
 
@@ -41,10 +42,17 @@ def _facts(result: ImageResult, paths: Sequence[Path]) -> Iterator[tuple[str, Te
     yield "lane", Text(visible(result.lane))
     yield "cost", Text("$0.00, from the cache") if result.cached else _costs(result.cost, result.total_cost)
     yield "time", Text(f"{result.elapsed:.1f} s")
-    if result.text.strip():
-        yield "text", Text(sanitise(result.text, limit=MAX_TEXT))
+    for text in _texts(result):
+        yield "text", Text(sanitise(text, limit=MAX_TEXT))
     for warning in result.warnings:
         yield "warning", Text(visible(warning), style="yellow")
+
+
+def _texts(result: ImageResult) -> list[str]:
+    """The model's own words: where an image stands between them they are several texts, one for each image as a rule."""
+    runs = groupby(result.parts, lambda part: part.image is None)
+    texts = ["".join(part.text or "" for part in run) for spoken, run in runs if spoken]
+    return [text for text in texts or [result.text] if text.strip()]
 
 
 def _kind(mime_type: str) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from queue import SimpleQueue
 from typing import Final
 
 from rich.text import Text
 
+from gateway import catalogue
 from gateway.cli import json_output, logs
 from gateway.cli.consoles import stderr, stdout, visible
 from gateway.cli.exits import reporting
@@ -21,6 +23,7 @@ from gateway.cli.traffic import Seen, WatchedSimulator, Watcher
 from providers.errors import ConfigError
 from providers.simulator import Address, BatchBehaviour, Fault, Simulator, parse_fault
 from providers.simulator.models import find
+from providers.sizes import Size
 
 KEY_VARIABLE: Final = "SIMULATOR_KEY"
 """The variable that the configuration to paste names, if the simulator asks for a key."""
@@ -119,10 +122,25 @@ def _announce(simulator: Simulator, wanted: Wanted, output: Output) -> None:
 def _configuration(simulator: Simulator, wanted: Wanted) -> str:
     key = "" if wanted.key is None else f'\napi_key = "env:{KEY_VARIABLE}"    # set it to the key given with --key'
     dialect = _DIALECTS.get(wanted.flavour, "chat")
+    lanes = _lanes("openai") if dialect == "images" else ""  # the other flavours are relays', which take no batch jobs
     return (
-        f'[providers.sim-google]\nkind = "google"\nbase_url = "{simulator.google_url}"{key}\n\n'
-        f'[providers.sim-openai]\nkind = "openai"\nbase_url = "{simulator.openai_url}"\ndialect = "{dialect}"{key}'
+        f'[providers.sim-google]\nkind = "google"\nbase_url = "{simulator.google_url}"{key}{_lanes("google")}\n\n'
+        f'[providers.sim-openai]\nkind = "openai"\nbase_url = "{simulator.openai_url}"\ndialect = "{dialect}"{key}{lanes}'
     )
+
+
+def _lanes(vendor: str) -> str:
+    """The *vendor*'s models with their batch prices, which a lane elsewhere has to state to take batch jobs."""
+    lanes = [
+        f'    {{ model = "{row.id}", batch_price = {{ {_by_size(row.batch_prices)} }} }},'
+        for row in catalogue.models()
+        if row.vendor == vendor and row.batch_prices
+    ]
+    return "\n".join(["\nlanes = [", *lanes, "]"])
+
+
+def _by_size(prices: Mapping[Size, Decimal]) -> str:
+    return ", ".join(f'"{size}" = {price}' for size, price in prices.items())
 
 
 def _line(seen: Seen) -> Text:

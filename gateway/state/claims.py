@@ -60,7 +60,7 @@ class Claim:
 
 
 def met(claim: Claim, fingerprint: str, owner: str, state: str, reference: str, alive: bool) -> Answer:
-    """What *claim* meets at a key that is taken, whose owner is *alive* or not. Pure."""
+    """What *claim* meets at a key in *state* that is taken, whose owner is *alive* or not. Pure."""
     if owner == claim.owner:
         return New()
     if fingerprint != claim.fingerprint:
@@ -70,3 +70,11 @@ def met(claim: Claim, fingerprint: str, owner: str, state: str, reference: str, 
     if state != "unknown" and alive:
         return Held(owner)
     return New() if claim.again or state == "held" else Unknown(owner)
+
+
+def taken(owner: str, state: str, reference: str) -> tuple[str, str]:
+    """The state and the reference of a key that *owner* had in *state*, and that has been taken just now. Pure.
+
+    One in doubt is ``reopened``: the reference is who left the doubt, which comes back when the key is let go of.
+    """
+    return ("held", "") if state in ("held", "saved") else ("reopened", reference or owner)

@@ -13,7 +13,7 @@ from typing import Final
 from gateway.budgets import Charge
 from gateway.clock import Clock
 from gateway.entries import Entry, micro
-from gateway.state.claims import KEPT, Answer, Claim, New, met
+from gateway.state.claims import KEPT, Answer, Claim, New, met, taken
 from gateway.state.stores import Refused, Taken
 
 MAX_ENTRIES: Final = 10_000
@@ -124,7 +124,9 @@ class MemoryClaims:
             answer = self._met(claim, now)
             if isinstance(answer, New):
                 until = now + timedelta(seconds=claim.lease)
-                self._held[claim.key] = _Held(claim, until, until + KEPT)
+                held = self._held.get(claim.key)
+                state, reference = taken(held.claim.owner, held.state, held.reference) if held else ("held", "")
+                self._held[claim.key] = _Held(claim, until, until + KEPT, state, reference)
             return answer
 
     async def spending(self, key: str, owner: str) -> bool:
@@ -138,7 +140,13 @@ class MemoryClaims:
     def abandon(self, key: str, owner: str) -> None:
         """See :class:`~gateway.state.stores.ClaimStore`."""
         with self._lock:
-            if key in self._held and self._held[key].claim.owner == owner:
+            held = self._held.get(key)
+            if held is None or held.claim.owner != owner:
+                return
+            if held.state == "reopened":
+                doubted = replace(held.claim, owner=held.reference)
+                self._held[key] = replace(held, claim=doubted, state="unknown", reference="")
+            else:
                 del self._held[key]
 
     def doubt(self, key: str, owner: str) -> None:
@@ -156,6 +164,8 @@ class MemoryClaims:
             held = self._held.get(key)
             if held is None or held.claim.owner != owner:
                 return False
+            if held.state == "reopened" and state == "spending":
+                return True  # it is in doubt already
             kept = self._clock.wall() + KEPT
             self._held[key] = replace(
                 held, state=state, reference=reference, forgotten=max(kept, held.until + KEPT)

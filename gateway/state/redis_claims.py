@@ -21,21 +21,31 @@ if held[1] and held[2] ~= ARGV[2] then
   if alive and held[5] ~= 'unknown' then return {'held', held[2]} end
   if held[5] ~= 'held' and ARGV[6] == '0' then return {'unknown', held[2]} end
 end
+local state, reference = 'held', ''
+if held[5] and held[5] ~= 'held' and held[5] ~= 'saved' then
+  state, reference = 'reopened', held[6] ~= '' and held[6] or held[2]
+end
 redis.call('HSET', KEYS[1], 'fingerprint', ARGV[1], 'owner', ARGV[2], 'worker', ARGV[3], 'until', now + ARGV[4],
-  'state', 'held', 'reference', '')
+  'state', state, 'reference', reference)
 redis.call('PEXPIRE', KEYS[1], ARGV[4] + ARGV[5])
 redis.call('ZADD', KEYS[2], 'GT', time[1] + ARGV[7], ARGV[3])
 return {'new'}
 """)
 """KEYS: claim, workers. ARGV: fingerprint, owner, worker, lease (ms), time kept (ms), again (0 or 1), worker's lease (s)."""
 CHANGE: Final = Script("""
-if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then return 0 end
+local held = redis.call('HMGET', KEYS[1], 'owner', 'state', 'reference')
+if held[1] ~= ARGV[1] then return 0 end
+if held[2] == 'reopened' and ARGV[2] == 'spending' then return 1 end
+if held[2] == 'reopened' and ARGV[2] == 'free' then
+  redis.call('HSET', KEYS[1], 'owner', held[3], 'state', 'unknown', 'reference', '')
+  return 1
+end
 if ARGV[2] == 'free' then return redis.call('DEL', KEYS[1]) end
 redis.call('HSET', KEYS[1], 'state', ARGV[2], 'reference', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], math.max(redis.call('PTTL', KEYS[1]), tonumber(ARGV[4])))
 return 1
 """)
-"""KEYS: claim. ARGV: owner, state (``free``: delete it), reference, time kept (ms)."""
+"""KEYS: claim. ARGV: owner, state (``free``: as if it had never been claimed), reference, time kept (ms)."""
 
 _ANSWERS: Final[Mapping[str, Callable[..., Answer]]] = {
     "new": New, "saved": Saved, "held": Held, "mismatch": Mismatch, "unknown": Unknown,

@@ -6,7 +6,7 @@ import sqlite3
 from datetime import datetime, timedelta
 
 from gateway.clock import Clock
-from gateway.state.claims import KEPT, Answer, Claim, New, met
+from gateway.state.claims import KEPT, Answer, Claim, New, met, taken
 from gateway.state.sqlite import Database, stamp
 
 
@@ -23,7 +23,16 @@ class SqliteClaims:
 
     async def spending(self, key: str, owner: str) -> bool:
         """See :class:`~gateway.state.stores.ClaimStore`."""
-        return await self._database.run(lambda connection: self._change(connection, key, owner, "spending"))
+
+        def work(connection: sqlite3.Connection) -> bool:
+            changed = connection.execute(  # what is reopened is in doubt already
+                "UPDATE claims SET state = CASE state WHEN 'reopened' THEN state ELSE 'spending' END "
+                "WHERE key = ? AND owner = ?",
+                (key, owner),
+            )
+            return changed.rowcount == 1
+
+        return await self._database.run(work)
 
     async def finish(self, key: str, owner: str, reference: str) -> None:
         """See :class:`~gateway.state.stores.ClaimStore`."""
@@ -33,7 +42,13 @@ class SqliteClaims:
         """See :class:`~gateway.state.stores.ClaimStore`."""
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (key, owner))
+            doubted = connection.execute(
+                "UPDATE claims SET state = 'unknown', owner = reference, reference = '' "
+                "WHERE key = ? AND owner = ? AND state = 'reopened'",
+                (key, owner),
+            )
+            if not doubted.rowcount:
+                connection.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (key, owner))
 
         self._database.post(work)
 
@@ -54,9 +69,11 @@ class SqliteClaims:
         answer = self._met(claim, row, now) if row else New()
         if isinstance(answer, New):
             until = now + timedelta(seconds=claim.lease)
+            fate = taken(*row[1:4]) if row else ("held", "")
+            worker = self._database.worker
             connection.execute(
-                "INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?, 'held', '', ?)",
-                (claim.key, claim.fingerprint, claim.owner, self._database.worker, stamp(until), stamp(until + KEPT)),
+                "INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (claim.key, claim.fingerprint, claim.owner, worker, stamp(until), *fate, stamp(until + KEPT)),
             )
         return answer
 

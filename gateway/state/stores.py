@@ -100,7 +100,7 @@ class ClaimStore(Protocol):
         ...
 
     def abandon(self, key: str, owner: str) -> None:
-        """Let go of *key*: nothing was spent. Does not wait."""
+        """Let go of *key*: *owner* has spent nothing. A doubt that was there before comes back. Does not wait."""
         ...
 
     def doubt(self, key: str, owner: str) -> None:

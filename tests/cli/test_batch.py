@@ -1,6 +1,7 @@
 """`batch`: a job submitted from a file, looked at, fetched into a folder, cancelled."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -129,8 +130,31 @@ def test_lines_that_failed_are_told_with_their_reason_and_the_status_is_one(goog
 
 def test_a_cancelled_job_says_so(google, foxes):
     google.inject(faults.overloaded(path=":batchGenerateContent"))
-    run("batch", "submit", foxes, "--name", "foxes")
+    run("batch", "submit", foxes, "--name", "foxes", status=3)
     assert "state cancel" in words(run("batch", "cancel", "foxes").stdout)
+
+
+def test_a_job_that_could_not_be_sent_at_all_exits_1_and_can_be_submitted_again(simulate, foxes):
+    lanes = [{"model": FLASH, "batch_price": {"512": 0.0225}}]
+    simulator = simulate(batches=BatchBehaviour(polls=1))
+    dead = google_table(simulator, lanes=lanes, api_key=KEY, base_url="http://127.0.0.1:9")
+    configure(google=dead)
+    refused = run("batch", "submit", foxes, "--name", "foxes", status=1)
+    assert "nothing was sent: ConnectError" in words(refused.stderr)
+    assert words(run("batch", "status").stdout) == "There are no batch jobs."
+    configure(google={**dead, "base_url": simulator.google_url})
+    run("batch", "submit", foxes, "--name", "foxes", status=0)
+
+
+@pytest.mark.parametrize("fault", [faults.reset, faults.overloaded])
+def test_a_job_that_may_have_arrived_or_has_to_wait_exits_3_and_is_kept(google, foxes, monkeypatch, fault):
+    monkeypatch.setattr(jobs, "IN_TRANSIT", timedelta())
+    google.inject(fault(path=":batchGenerateContent", count=1))
+    made = run("batch", "submit", foxes, "--name", "foxes", status=3)
+    assert "waiting 3 of the pending, not confirmed by an upstream" in words(made.stdout)
+    assert "3 lines may not have arrived; fetching looks for them, and sends what is missing" in words(made.stderr)
+    assert "3 of 3 are in out" in words(run("batch", "fetch", "foxes", "-o", "out").stdout)
+    assert len(google.batches) == 1
 
 
 def test_the_spending_is_in_the_ledger_at_batch_prices(google, foxes):

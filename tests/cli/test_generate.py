@@ -105,6 +105,12 @@ def test_several_images_are_numbered(google):
     assert all(map(pixels, paths))
 
 
+def test_what_the_model_says_of_several_images_is_shown_apart(google):
+    told = run("generate", "A cat", "--size", "512", "-n", "2").stdout.splitlines()
+    said = [line.split(maxsplit=1) for line in told if "picture" in line]
+    assert [(name, text.strip()) for name, text in said] == [("text", "Here is your picture.")] * 2
+
+
 def test_the_prompt_can_come_from_stdin(google):
     run("generate", "-", "--size", "512", stdin="A cat\nwith a hat\n")
     assert google.requests[-1].json["contents"][0]["parts"][0]["text"] == "A cat\nwith a hat"

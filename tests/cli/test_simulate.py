@@ -8,6 +8,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from gateway import config
+from gateway.batch import faces, jobs
 from tests.cli.conftest import KEY, run, run_json, spawn, words
 
 
@@ -37,8 +39,11 @@ def test_it_prints_a_configuration_to_paste_that_works_and_a_line_for_each_reque
     url = text.split()[2]
     snippet = text[text.index("[") :]
     providers = tomllib.loads(snippet)["providers"]
+    lanes = providers["sim-google"].pop("lanes")
     assert providers["sim-google"] == {"kind": "google", "base_url": url}
     assert providers["sim-openai"] == {"kind": "openai", "base_url": f"{url}/v1", "dialect": "new-api"}
+    usual = config.load({"providers": {"google": {"kind": "google", "base_url": url}}}, environ={}).lanes
+    assert {lane["model"] for lane in lanes} == {lane.model for lane in usual}, "no model is missing"
     Path("gateway.toml").write_text(snippet)
     assert run_json("doctor")["usable"] is True
     assert [ask(url, size).status_code for size in ("512", "4K")] == [200, 503]
@@ -47,6 +52,28 @@ def test_it_prints_a_configuration_to_paste_that_works_and_a_line_for_each_reque
     assert f"POST {path} gemini-3.1-flash-image 512 200\n" in told
     assert f"POST {path} gemini-3.1-flash-image 4K 503 overloaded\n" in told
     assert "\x1b" not in told
+
+
+@pytest.mark.parametrize(
+    ("flavour", "model", "lane"),
+    [
+        ("openrouter", "nano-banana-pro", "sim-google/gemini-3-pro-image"),
+        ("openai", "gpt-image-2", "sim-openai/gpt-image-2"),
+    ],
+)
+def test_the_configuration_it_prints_serves_for_batches_as_it_stands(flavour, model, lane, monkeypatch):
+    monkeypatch.setattr(jobs, "FIRST_LOOK", 0.0)
+    monkeypatch.setattr(jobs, "LOOK_SHARE", 0.0)
+    monkeypatch.setattr(faces, "BREATH", 0.0)
+    monkeypatch.setenv("SIMULATOR_KEY", KEY)
+    process = spawn("simulate", "--quiet", "--flavour", flavour, "--batch-polls", "0", "--key", KEY)
+    text = "".join(iter(process.stdout.readline, "Ctrl-C ends it. Requests:\n"))
+    Path("gateway.toml").write_text(text[text.index("[") :])
+    Path("foxes.txt").write_text("a fox\na hen\n")
+    made = run_json("batch", "submit", "foxes.txt", "--name", "foxes", "--model", model)
+    assert (made["lanes"], made["unconfirmed"]) == ({lane: 2}, 0)
+    assert run_json("batch", "fetch", "foxes", "-o", "out")["done"] == 2
+    ended(process)
 
 
 def test_json_is_one_line_when_it_is_ready_and_ctrl_c_ends_it():

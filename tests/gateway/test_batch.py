@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -17,6 +19,7 @@ import pytest
 from gateway import (
     AsyncGateway,
     BudgetExceeded,
+    ConfigError,
     ContentBlocked,
     GatewayError,
     ImageResult,
@@ -31,6 +34,7 @@ from gateway.batch.status import BatchStatus
 from gateway.entries import micro
 from gateway.state.claims import Answer, Claim
 from gateway.state.sqlite_claims import SqliteClaims
+from gateway.state.stores import Record
 from gateway.sync import Gateway
 from providers.batches import BatchAnswer, BatchProgress
 from providers.errors import AllAttemptsFailed, NoLaneAvailable
@@ -44,6 +48,8 @@ from tests.gateway.leaping import Leaping
 MODEL = "gemini-3.1-flash-image"
 PRICE = Decimal("0.0335")
 FULL = Decimal("0.067")
+NOBODY = "http://127.0.0.1:9"
+"""The discard port: nothing listens there."""
 
 Adapter = Callable[[Any], Any]
 
@@ -364,6 +370,85 @@ def test_a_refused_key_gives_way_to_the_next_and_the_job_stays_with_that(make: C
     assert set(hashes[1:]) == {hashes[1]}
 
 
+KEYS = ["canary-key-0123456789", "canary-key-9876543210"]
+
+
+def with_keys(stage: Stage, *names: str) -> None:
+    stage.tables["providers"]["google"]["api_key"] = list(names)
+
+
+async def submitted(gateway: AsyncGateway) -> None:
+    await gateway.batch.submit(foxes(2), name="foxes")
+
+
+def test_a_job_stays_with_its_key_when_the_keys_change_places(make: Callable[..., Stage]) -> None:
+    stage = make()
+    with_keys(stage, *KEYS)
+    stage.run(submitted)
+    with_keys(stage, "canary-key-of-another-project", *reversed(KEYS))
+
+    async def job(gateway: AsyncGateway) -> None:
+        assert len(await fetched(gateway, "foxes")) == 2
+
+    stage.run(job)
+    (used,) = {request.key_sha256 for request in stage.simulator.requests}
+    assert used == hashlib.sha256(KEYS[0].encode()).hexdigest()
+
+
+def test_a_job_whose_key_is_gone_asks_for_it_and_goes_on_when_it_is_back(make: Callable[..., Stage]) -> None:
+    stage = make()
+    with_keys(stage, KEYS[0])
+    stage.run(submitted)
+    asked = len(stage.simulator.requests)
+
+    async def in_vain(gateway: AsyncGateway) -> None:
+        with pytest.raises(ConfigError) as caught:
+            await fetched(gateway, "foxes")
+        assert str(caught.value).startswith(
+            f"providers.google.api_key: batch foxes is under way at google/{MODEL} with a key that is not configured any more"
+        )
+        assert len(stage.simulator.requests) == asked
+        assert (await gateway.batch.jobs())[0].pending == 2
+
+    async def job(gateway: AsyncGateway) -> None:
+        assert len(await fetched(gateway, "foxes")) == 2
+
+    stage.time.ahead += 60
+    with_keys(stage, KEYS[1])
+    stage.run(in_vain)
+    with_keys(stage, *reversed(KEYS))
+    stage.run(job)
+
+
+def test_no_key_is_written_down_with_a_job_nor_a_digest_that_other_programs_know(make: Callable[..., Stage]) -> None:
+    stage = make()
+
+    async def job(gateway: AsyncGateway) -> None:
+        await submitted(gateway)
+        texts = await gateway._dispatcher.setups.current.state.jobs.read("foxes", "chunk")
+        (chunk,) = [json.loads(text) for text in texts.values()]
+        assert len(chunk["digest"]) == 16
+        assert chunk["digest"] not in hashlib.sha256(KEYS[0].encode()).hexdigest()
+        assert KEYS[0] not in str(texts)
+
+    stage.run(job)
+
+
+def test_a_job_that_was_written_down_without_a_digest_is_that_of_the_first_key(make: Callable[..., Stage]) -> None:
+    stage = make()
+
+    async def job(gateway: AsyncGateway) -> None:
+        await submitted(gateway)
+        jobs = gateway._dispatcher.setups.current.state.jobs
+        ((name, text),) = (await jobs.read("foxes", "chunk")).items()
+        plain = {**json.loads(text), "credential": 0}
+        del plain["digest"]
+        await jobs.put("foxes", [Record("chunk", name, json.dumps(plain))])
+        assert len(await fetched(gateway, "foxes")) == 2
+
+    stage.run(job)
+
+
 # Names
 
 
@@ -452,6 +537,84 @@ def test_a_job_whose_answer_was_lost_is_found_and_not_sent_again(make: Callable[
     stage = make(faults.reset(path=":batchGenerateContent", count=1))
     assert len(stage.drawn(foxes(3))) == 3
     assert stage.creations == 1
+
+
+def test_of_a_job_that_cannot_be_sent_at_all_nothing_is_left(make: Callable[..., Stage]) -> None:
+    stage = make()
+    google = stage.tables["providers"]["google"]
+    alive, google["base_url"] = google["base_url"], NOBODY
+
+    async def in_vain(gateway: AsyncGateway) -> None:
+        with pytest.raises(AllAttemptsFailed) as caught:
+            await gateway.batch.submit(foxes(3), name="foxes")
+        (attempt,) = caught.value.attempts
+        assert (attempt.outcome, attempt.billed) == ("transport", "no")
+        assert attempt.detail.startswith("nothing was sent: ConnectError")
+        assert await gateway.batch.jobs() == []
+        assert [(entry.state, entry.usd) for entry in await entries(gateway)] == [("settled", 0)] * 3
+
+    async def job(gateway: AsyncGateway) -> None:
+        made = await gateway.batch.submit(foxes(2), name="foxes")
+        assert (made.total, made.unconfirmed) == (2, 0)
+        assert len(await fetched(gateway, made)) == 2
+
+    stage.run(in_vain)
+    google["base_url"] = alive
+    stage.run(job)
+
+
+@pytest.mark.parametrize(("name", "billed"), [("transport", "maybe"), ("timeout", "maybe"), ("rate_limited", "no")])
+def test_a_job_that_may_have_arrived_or_has_to_wait_is_kept_and_says_so(
+    make: Callable[..., Stage], name: str, billed: str
+) -> None:
+    class Unsure(Mortal):
+        async def submit_batch(self, *order: Any) -> BatchProgress:
+            submissions.append(order)
+            if len(submissions) == 1:
+                raise refused(name, billed)
+            progress: BatchProgress = await self._adapter.submit_batch(*order)
+            return progress
+
+    submissions: list[Any] = []
+    stage = make()
+    stage.adapter = lambda adapter: Unsure(adapter, "never")
+
+    async def job(gateway: AsyncGateway) -> None:
+        made = await gateway.batch.submit(foxes(3))
+        assert (made.pending, made.unconfirmed) == (3, 3)
+        assert "3 of the pending, not confirmed by an upstream" in str(made)
+        assert len(await fetched(gateway, made)) == 3
+        assert (await gateway.batch.status(made)).unconfirmed == 0
+
+    stage.run(job)
+
+
+def test_what_could_not_be_sent_waits_if_the_rest_of_the_job_was(
+    make: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Unreachable(Mortal):
+        """Cannot be reached with the second chunk, the first time."""
+
+        async def submit_batch(self, *order: Any) -> BatchProgress:
+            submissions.append(order)
+            if len(submissions) == 2:
+                raise refused("transport")
+            progress: BatchProgress = await self._adapter.submit_batch(*order)
+            return progress
+
+    monkeypatch.setattr(shipping, "MAX_LINES", 2)
+    submissions: list[Any] = []
+    stage = make()
+    stage.adapter = lambda adapter: Unreachable(adapter, "never")
+
+    async def job(gateway: AsyncGateway) -> None:
+        made = await gateway.batch.submit(foxes(3))
+        assert (made.pending, made.unconfirmed) == (3, 1)
+        found = await fetched(gateway, made)
+        assert all(isinstance(ended, ImageResult) for ended in found.values())
+        assert len(found) == 3
+
+    stage.run(job)
 
 
 def test_a_job_that_may_still_be_arriving_is_not_sent_twice(make: Callable[..., Stage]) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from typing import NamedTuple
 
 import pytest
 
+from gateway import Candidate, Plan
 from gateway.health import LaneState
 from gateway.lanes import Lane
 from gateway.router import Situation
+from providers.sizes import Size
 from tests.gateway.lanes import CALM, FLASH, NOW, at, planned
 from tests.gateway.virtual_time import TODAY
 
@@ -44,6 +49,41 @@ def test_a_plan_with_nothing_in_it_says_so() -> None:
 
 def test_a_plan_shows_its_warnings() -> None:
     assert str(planned(FLASH, grounding=True)).endswith("\nwarning: acme/flash does not support grounding: not sent")
+
+
+def test_the_figures_of_a_plan_are_worked_out_once_when_somebody_looks_at_them() -> None:
+    looks: list[str] = []
+
+    class Told(NamedTuple):
+        name: str
+        size: Size
+
+        @property
+        def candidate(self) -> Candidate:
+            looks.append(self.name)
+            return Candidate(self.name, self.size, Decimal(1), 2.0, 0.9)
+
+    plan = Plan((Told("a/b", "1K"), Told("c/d", "2K")))
+    assert [(step.name, step.size) for step in plan.steps] == [("a/b", "1K"), ("c/d", "2K")]
+    assert not looks
+    assert plan.candidates == (
+        Candidate("a/b", "1K", Decimal(1), 2.0, 0.9),
+        Candidate("c/d", "2K", Decimal(1), 2.0, 0.9),
+    )
+    assert plan == Plan(plan.candidates)
+    assert looks == ["a/b", "c/d"]
+
+
+def test_a_plan_travels_with_its_candidates() -> None:
+    plan = planned(CHEAP, OLD, size="4K")
+    for copied in (pickle.loads(pickle.dumps(plan)), copy.deepcopy(plan), replace(plan)):
+        assert copied == plan
+        assert copied.steps == plan.candidates
+        assert (type(copied.candidates), len(copied.candidates)) == (tuple, 2)
+
+
+def test_a_plan_has_no_candidates_unless_it_is_given_some() -> None:
+    assert Plan().candidates == ()
 
 
 def test_the_situation_defaults_to_switching_before_downgrading() -> None:

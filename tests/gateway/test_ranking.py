@@ -9,15 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.health import LaneState, concurrency
-from gateway.plan import Candidate
 from gateway.ranking import Step, _skyline, ranked, steps, winner
 from tests.gateway.lanes import FLASH, NOW, at
 
 
 def step(name: str, price: float, seconds: float = 1.0, attempts: float = 1.0) -> Step:
-    lane = at(name, "1")
-    candidate = Candidate(lane=name, size="1K", expected_cost=lane.prices["1K"], expected_seconds=1, success_rate=1)
-    return Step(price, seconds, attempts, name, lane, candidate)
+    return Step(price, seconds, attempts, name, at(name, "1"), "1K", rate=1.0, markup=1.0)
 
 
 def test_the_score_by_price_adds_a_tenth_of_a_cent_for_each_second_to_what_an_image_costs() -> None:

@@ -108,6 +108,41 @@ def test_a_key_in_doubt_stays_shut_until_a_second_charge_is_allowed(place: Place
     place.run(main)
 
 
+def test_who_is_allowed_a_second_charge_and_spends_nothing_leaves_the_doubt_as_it_was(place: Place) -> None:
+    async def main() -> None:
+        state = place.opened()
+        await state.claims.claim(claim("first"))
+        state.claims.doubt(KEY, "first")
+        for owner in ("second", "third"):
+            assert await state.claims.claim(claim(owner, again=True)) == New()
+            assert await state.claims.spending(KEY, owner)
+            state.claims.abandon(KEY, owner)
+            await state.engine.flush()
+            assert await state.claims.claim(claim("other")) == Unknown("first")
+        assert await state.claims.claim(claim("fourth", again=True)) == New()
+        await state.claims.finish(KEY, "fourth", "the-reference")
+        assert await state.claims.claim(claim("fifth")) == Saved("the-reference")
+
+    place.run(main)
+
+
+def test_a_key_in_doubt_stays_so_when_its_next_holder_never_came_back(place: Place) -> None:
+    async def main() -> None:
+        state = place.opened()
+        await state.claims.claim(claim("first"))
+        state.claims.doubt(KEY, "first")
+        await state.engine.flush()
+        assert await state.claims.claim(claim("second", again=True)) == New()
+        await overdue(place, state)
+        assert await place.opened().claims.claim(claim("third")) == Unknown("second")
+        assert await state.claims.claim(claim("fourth", again=True)) == New()
+        state.claims.abandon(KEY, "fourth")
+        await state.engine.flush()
+        assert await state.claims.claim(claim("fifth")) == Unknown("first")
+
+    place.run(main)
+
+
 def test_only_the_holder_can_change_what_is_held(place: Place) -> None:
     async def main() -> None:
         state = place.opened()

@@ -202,6 +202,21 @@ def test_after_a_failure_that_may_have_been_billed_the_caller_must_allow_a_secon
     place.run(main)
 
 
+def test_a_second_charge_that_was_allowed_and_not_made_leaves_the_first_one_in_doubt(place: Place) -> None:
+    async def main() -> None:
+        first = Desk(place, AllAttemptsFailed("no answer"), billed=("maybe",))
+        await first.fails("first")
+        second = Desk(place, AllAttemptsFailed("overloaded"), drawn("fourth"), billed=("no",))
+        assert isinstance(await second.fails("second", again=True), AllAttemptsFailed)
+        told = await second.fails("third")
+        assert isinstance(told, OutcomeUnknown)
+        assert "request first ended without anybody knowing how" in str(told)
+        assert second.calls == 1
+        assert await second.asks("fourth", again=True) == drawn("fourth")
+
+    place.run(main)
+
+
 def test_cancelled_after_it_was_paid_the_key_is_in_doubt(place: Place) -> None:
     async def main() -> None:
         desk = Desk(place, asyncio.CancelledError(), billed=("yes",))
