@@ -86,10 +86,10 @@ class AsyncGateway:
             BudgetExceeded: ``max_cost``, or a hard budget, does not suffice.
             OutcomeUnknown: money may have been spent under the idempotency key, and nobody knows what came of it.
         """
-        from providers.turnstile import turn
+        from providers.turnstile import begin
 
         started = self._clock.monotonic()
-        await turn()
+        await begin()
         return await self._dispatcher.result(as_request(prompt, fields), started)
 
     def generate_many(

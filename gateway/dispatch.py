@@ -37,6 +37,7 @@ from gateway.setup import Setup
 from gateway.setups import Setups
 from providers.errors import GatewayError
 from providers.images import ReferenceImage
+from providers.sizes import Size
 
 _SEEDS: Final = 1 << 53
 """How many seeds there are: as many as a random float tells apart."""
@@ -68,6 +69,7 @@ class Dispatcher:
         self._take_up(setup)
         self._checkups = Checkups(self.monitor, clock)
         self._incumbents: dict[router.Kind, str] = {}
+        self._steps: dict[tuple[str, Size], Step] = {}
         self._chance = chance or SystemRandom().random
         self._seed = self._dice()
         self.flights = Flights()
@@ -173,7 +175,7 @@ class Dispatcher:
         if not planned.steps:
             raise conclusion.no_lane_error(planned)
         self._settle(job.request, planned)
-        order = await _order(setup, job, given, planned)
+        order = await self._order(setup, job, given, planned)
         desk = Desk(
             order=order, credentials=setup.credentials, monitor=self.monitor, clock=self.clock,
             emit=self.emitter.emit, ledger=setup.ledger, record_prompts=setup.config.record_prompts,
@@ -184,6 +186,27 @@ class Dispatcher:
         if not walk.tried and not walk.out_of_time and walk.refusal is None:  # another request shut the lanes meanwhile
             raise conclusion.no_lane_error(self._plan(setup, job.request, weights))
         return (payer and payer.told) or self._concluded(job, walk)
+
+    async def _order(self, setup: Setup, job: _Job, given: tuple[ReferenceImage, ...], planned: Plan) -> Order:
+        request, place = job.request, job.request.save_to
+        saved = await anyio.to_thread.run_sync(Destination, place, job.request_id) if place is not None else None
+        return Order(
+            request=request,
+            references=given,
+            steps=tuple([self._step(setup, step.name, step.size) for step in planned.steps]),
+            policy=setup.config.fallback,
+            deadline=job.started + setup.seconds(request),
+            request_id=job.request_id,
+            last_resort=planned.last_resort,
+            destination=saved,
+        )
+
+    def _step(self, setup: Setup, name: str, size: Size) -> Step:
+        """The step to a lane at *size*: the same for every request, of which there may be many under way."""
+        lane, step = setup.lanes[name], self._steps.get((name, size))
+        if step is None or step.lane is not lane:  # of another setup
+            step = self._steps[name, size] = Step(lane, size)
+        return step
 
     def _plan(self, setup: Setup, request: ImageRequest, weights: tuple[int, ...]) -> Plan:
         setup.check(request)
@@ -241,17 +264,3 @@ def _started(job: _Job, record_prompts: bool) -> RequestStarted:
         request_id=job.request_id, size=request.size, n=request.n, model=request.model, task=request.task,
         quality=request.quality, tags=request.tags, prompt=request.prompt if record_prompts else None,
     )  # fmt: skip
-
-
-async def _order(setup: Setup, job: _Job, given: tuple[ReferenceImage, ...], planned: Plan) -> Order:
-    request, place = job.request, job.request.save_to
-    return Order(
-        request=request,
-        references=given,
-        steps=tuple(Step(setup.lanes[step.name], step.size) for step in planned.steps),
-        policy=setup.config.fallback,
-        deadline=job.started + setup.seconds(request),
-        request_id=job.request_id,
-        last_resort=planned.last_resort,
-        destination=await anyio.to_thread.run_sync(Destination, place, job.request_id) if place is not None else None,
-    )

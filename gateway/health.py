@@ -10,11 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from statistics import median
 from typing import Any, Final, Literal, NamedTuple
 
-from gateway import breaker, cooldowns
+from gateway import breaker, cooldowns, durations
 from gateway.breaker import CLOSED, Breaker, Underway
 from gateway.concurrency import UNKNOWN, Limit, cut, grown
 from gateway.cooldowns import Answers, Cause, Cooldown
@@ -29,12 +27,8 @@ PRIOR_TOTAL: Final = 10.0
 """A lane nobody has tried counts as nine successes in ten."""
 PRIOR_BILLED: Final = 0.5
 """The share of failures that are billed, until measured."""
-DURATIONS_KEPT: Final = 50
-MIN_DURATIONS: Final = 3
-"""Successful calls after which measured durations replace the catalogue's."""
-TAIL_DURATIONS: Final = 20
 TAIL: Final = 2.3
-"""The 95th percentile is measured from so many calls on; before, it is the median times this (shared figures, 2026-05)."""
+"""The 95th percentile is the median times this until enough is measured (shared figures, 2026-05)."""
 SLOWNESS_TIME: Final = 180.0
 """Seconds in which what was once slow loses all but 37 % of its weight (the time constant of the moving average)."""
 SLOWNESS_STEP: Final = 0.1
@@ -87,13 +81,6 @@ class Event:
     luck: float = 0.5
 
 
-class Call(NamedTuple):
-    """A call under way: when it *began*, and from when on it is *overdue*."""
-
-    began: float
-    overdue: float
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneState:
     """What is remembered of a lane.
@@ -119,7 +106,7 @@ class LaneState:
     cooldowns: Mapping[OutcomeName, Cooldown] = field(default_factory=dict)
     answers: Mapping[Size, Answers] = field(default_factory=dict)
     limit: Limit = UNKNOWN
-    calls: Mapping[int, Call] = field(default_factory=dict)
+    calls: Mapping[int, Underway] = field(default_factory=dict)
     watch: float = -math.inf
     last_call: float = -math.inf
     reached: float = -math.inf
@@ -170,8 +157,7 @@ def noticed(state: LaneState, now: float, luck: float = 0.5) -> LaneState:
     """The state at *now*, with the breaker opened if too many calls have become overdue."""
     if now < state.watch or not state.calls or state.breaker.opened is not None:
         return state
-    calls = (Underway(call.began, call.overdue) for call in state.calls.values())
-    after = breaker.noticed(state.breaker, calls, now, luck)
+    after = breaker.noticed(state.breaker, state.calls.values(), now, luck)
     return state if after is state.breaker else replace(state, breaker=after)
 
 
@@ -275,10 +261,8 @@ def typical_seconds(state: LaneState, lane: Lane, size: Size) -> float:
 
 def tail_seconds(state: LaneState, lane: Lane, size: Size) -> float:
     """The 95th percentile of the duration of a successful call in seconds."""
-    measured = state.durations.get(size, ())
-    if len(measured) < TAIL_DURATIONS:
-        return TAIL * typical_seconds(state, lane, size)
-    return _slowest_twentieth(measured)
+    measured = durations.tail(state.durations.get(size, ()))
+    return TAIL * typical_seconds(state, lane, size) if measured is None else measured
 
 
 def expected_seconds(state: LaneState, lane: Lane, size: Size, now: float) -> float:
@@ -308,11 +292,11 @@ def snapshot(state: LaneState, lane: Lane, now: float, limit: int | None = None,
 
 
 def _after_start(state: LaneState, event: Started, now: float) -> LaneState:
-    calls = {**state.calls, event.call: Call(now, now + event.patience)}
+    due = now + event.patience
     return replace(
         state,
-        calls=calls,
-        watch=min(state.watch, now + event.patience) if state.calls else now + event.patience,
+        calls={**state.calls, event.call: Underway(now, due)},
+        watch=min(state.watch, due) if state.calls else due,
         breaker=breaker.began(state.breaker, event.call, now, event.lease),
         last_call=now,
     )
@@ -393,26 +377,18 @@ def _scored(state: LaneState, event: Event, now: float) -> LaneState:
 
 def _times(state: LaneState, event: Event, now: float) -> dict[str, Any]:
     """What a delivery changes of the lane's times."""
-    durations = (*state.durations.get(event.size, ()), event.duration)[-DURATIONS_KEPT:]
+    taken = durations.with_one_more(state.durations.get(event.size, ()), event.duration)
+    middle = durations.middle(taken)
     usual = state.typical.get(event.size)
-    since = max(0.0, now - state.slowed)
-    left = 1.0 + (state.slowness - 1.0) * math.exp(-since / SLOWNESS_TIME)
-    step = min(SLOWNESS_STEP, 1.0 - math.exp(-since / SLOWNESS_TIME))
-    typical = {event.size: median(durations)} if len(durations) >= MIN_DURATIONS else {}
+    left = slowdown(state, now)
+    step = min(SLOWNESS_STEP, 1.0 - math.exp(-max(0.0, now - state.slowed) / SLOWNESS_TIME))
     return {
-        "durations": {**state.durations, event.size: durations},
-        "typical": {**state.typical, **typical},
+        "durations": {**state.durations, event.size: taken},
+        "typical": {**state.typical, event.size: middle} if middle is not None else state.typical,
         "delivered": {**state.delivered, event.size: now},
         "slowness": left + step * (event.duration / usual - left) if usual else left,
         "slowed": now,
     }
-
-
-@lru_cache(maxsize=1024)  # it is asked for oftener than it changes
-def _slowest_twentieth(durations: tuple[float, ...]) -> float:
-    """The 95th percentile of *durations*, between the two nearest; :func:`statistics.quantiles` works out all others too."""
-    ordered, (below, share) = sorted(durations), divmod(19 * (len(durations) - 1), 20)
-    return (ordered[below] * (20 - share) + ordered[below + 1] * share) / 20
 
 
 def _weight_left(state: LaneState, now: float) -> float:

@@ -324,8 +324,7 @@ class Monitor:
         try:
             with anyio.move_on_after(seconds):
                 await waiter.settled.wait()
-            if waiter.call is not None:  # many may have been let in at once
-                await turn()
+            await turn()  # many may have been let in at once, or have lost patience
         except BaseException:  # cancelled, perhaps in the very moment in which it was let in
             with self._lock:
                 self._queues.leave(waiter)

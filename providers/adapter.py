@@ -73,7 +73,7 @@ def _in_its_file(part: Part) -> Part:
 async def settle(reply: Reply | Outcome, fetcher: ImageFetcher | None, settings: ProviderSettings) -> Outcome:
     """The outcome of *reply*, its linked images fetched and all of them looked at, its detail without keys."""
     outcome = reply if isinstance(reply, Outcome) else await _looked_at(reply, fetcher, settings)
-    return replace(outcome, detail=sanitise(outcome.detail, _secrets(settings)))
+    return replace(outcome, detail=sanitise(outcome.detail, _secrets(settings))) if outcome.detail else outcome
 
 
 async def _looked_at(reply: Reply, fetcher: ImageFetcher | None, settings: ProviderSettings) -> Outcome:

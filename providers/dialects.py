@@ -118,6 +118,8 @@ CONVERSING: Final = frozenset({"chat", "chat-flat", "new-api"})
 
 def as_edit(request: UpstreamRequest) -> UpstreamRequest:
     """*request* for an upstream that is told of no earlier turns: an edit of the image that was drawn last."""
+    if not request.history:
+        return request
     last = drawn_last(request.history)
     images = (*([ReferenceImage(last.data, last.mime_type)] if last else []), *request.images)
     return replace(request, images=images, history=())

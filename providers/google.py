@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import anyio
@@ -71,7 +70,7 @@ class _GenAIProvider(ABC):
         ask, read = (self._predict, imagen_wire.read) if imagen else self._wire()
 
         async def send() -> object:
-            with _credentials_trouble():
+            with _credentials_trouble:
                 if imagen or not self._signs_alike:
                     return await ask(asked)
                 await self._client()
@@ -84,7 +83,7 @@ class _GenAIProvider(ABC):
         from providers.gemini_request import first_model
 
         async def send() -> object:
-            with _credentials_trouble():
+            with _credentials_trouble:
                 client = await self._client()
                 return await client.aio.models.list(config=first_model(timeout))
 
@@ -320,15 +319,18 @@ def _address(settings: ProviderSettings, default_url: str, default_version: str)
     return _VERSIONED.sub("", base_url).rstrip("/"), version
 
 
-@contextmanager
-def _credentials_trouble() -> Iterator[None]:
+class _CredentialsTrouble:
     """Say it in the adapter's words when Google's credentials are not there or not accepted."""
-    try:
-        yield
-    except Exception as error:
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if type(error).__module__ == "google.auth.exceptions":
             raise CredentialsError(f"{type(error).__name__}: {error}") from None
-        raise
+
+
+_credentials_trouble: Final = _CredentialsTrouble()
 
 
 def _signed(credentials: Credentials, url: str) -> dict[str, str]:

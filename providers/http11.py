@@ -19,6 +19,7 @@ import httpx2
 from providers.connection import Connection, ConnectionEndedError, SilenceError
 from providers.dialling import dial
 from providers.framing import Framing, FramingError, Sink, framing_of
+from providers.turnstile import turn
 
 MAX_HEAD: Final = 100 * 1024
 """Bytes of an answer's head; httpx2 has the same limit."""
@@ -234,6 +235,7 @@ class _Exchange:
         """The head of the answer, behind any that only ask for patience."""
         while True:
             await self.connection.read(self._take_head, self._limits["read"])
+            await turn()  # many answers may come at once
             event = self._http.next_event()
             if isinstance(event, h11.Response):
                 return event

@@ -49,6 +49,8 @@ def lightened(request: UpstreamRequest, exchange: Exchange) -> UpstreamRequest:
 
     The thought signatures of its history have stand-ins too, whatever their length.
     """
+    if not request.images and not request.history:
+        return request
     return replace(
         request,
         images=tuple(_stand_in(image, exchange) for image in request.images),

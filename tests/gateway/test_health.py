@@ -161,6 +161,17 @@ def test_two_overdue_calls_open_it_before_either_returns_and_not_again_once_it_h
     assert standing(state, LANE, NOW + 80).state == "closed"
 
 
+def test_calls_become_overdue_whatever_began_or_ended_beside_them() -> None:
+    state = next_state(FRESH, Started(call=1, lease=80.0, patience=90.0), NOW)
+    state = begun(state, 2, 3, now=NOW + 1)
+    state = begun(state, 4, now=NOW + 2)
+    state = next_state(state, Started(call=5, lease=80.0, patience=90.0), NOW + 3)
+    state = next_state(state, event("ok", "yes", call=2), NOW + 5)
+    assert shut(state, NOW + 46.9) is None
+    assert shut(next_state(state, event("cancelled", call=9), NOW + 46.5), NOW + 47) == 10
+    assert shut(state, NOW + 47) == 10
+
+
 def test_calls_that_hang_leave_room_for_a_probe_and_for_new_calls_after_it() -> None:
     """A lane full of calls that it swallowed would otherwise be shut until the last of them has run out of time."""
     full = begun(FRESH, *range(concurrency(FRESH)))

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway import ImageRequest, ProviderPreferences, constraints
+from gateway.breaker import Underway
 from gateway.cooldowns import Answers
-from gateway.health import Call, LaneState
+from gateway.health import LaneState
 from gateway.index import Index
 from gateway.lanes import Lane
 from gateway.router import Situation
@@ -66,7 +67,7 @@ def test_a_rest_that_ends_within_a_second_ends_at_its_own_time_whenever_the_last
 
 
 def test_calls_that_become_overdue_within_a_second_shut_the_lane_at_that_time() -> None:
-    overdue = Call(NOW - 45, NOW + 0.5)
+    overdue = Underway(NOW - 45, NOW + 0.5)
     state = LaneState(calls={1: overdue, 2: overdue}, watch=NOW + 0.5)
     for moment, shut in ((NOW, False), (NOW + 0.6, True), (NOW + 0.4, False), (NOW + 0.9, True)):
         plan = planned(CHEAP, DEAR, situation=replace(CALM, now=moment, states={CHEAP.name: state}))

@@ -24,6 +24,7 @@ from providers.outcome import Billed, Outcome, OutcomeName
 from tests.gateway.lanes import FLASH, at
 from tests.gateway.upstreams import fails, relay, studio
 from tests.gateway.virtual_time import VirtualTime
+from tests.loop_turns import Turns
 
 FREE = ("rate_limited", "quota_exhausted", "balance", "auth", "region", "model_gone", "overloaded", "transport")
 LONG = 1000.0
@@ -167,6 +168,23 @@ def test_nobody_overtakes_those_who_wait() -> None:
 
     door = Door(at("acme"), at_once=1)
     door.run(job)
+
+
+def test_those_whose_patience_ends_together_go_on_one_after_the_other() -> None:
+    gone: list[int] = []
+
+    async def job() -> None:
+        async def enter() -> None:
+            assert await door.enter(seconds=5.0) is None
+            gone.append(turns.taken)
+
+        turns = Turns()
+        await door.entered()
+        await asyncio.gather(*(enter() for _ in range(5)))
+
+    door = Door(at("acme"), at_once=1)
+    door.run(job)
+    assert len(set(gone)) == 5
 
 
 def test_room_that_a_new_configuration_makes_is_used_at_once() -> None:

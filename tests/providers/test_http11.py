@@ -12,6 +12,7 @@ import pytest
 from providers import dialling, http11
 from providers.connection import BUFFER, Connection, SilenceError
 from providers.http11 import Http11Transport
+from tests.loop_turns import Turns
 from tests.providers.wire import Script, Upstream, Wire, answer, answering, parting
 
 LIMITS = {"connect": 5.0, "read": 5.0, "write": 5.0, "pool": 5.0}
@@ -201,6 +202,33 @@ class TestAnAnswer:
         patience = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
         assert after(answering(patience + answer(b"yes"))) == 1
 
+    def test_that_comes_together_with_others_is_taken_in_on_its_own(self) -> None:
+        asked: list[Wire] = []
+        all_asked = asyncio.Event()
+
+        async def script(wire: Wire) -> None:
+            await wire.request()
+            asked.append(wire)
+            if len(asked) == 5:
+                all_asked.set()
+            await all_asked.wait()
+            await wire.send(answer(b"yes"))
+
+        async def main() -> set[int]:
+            turns = Turns()
+            taken: list[int] = []
+
+            async def ask(transport: Http11Transport, url: str) -> None:
+                response = await transport.handle_async_request(request(url))
+                taken.append(turns.taken)
+                await response.aclose()
+
+            async with Upstream(script) as upstream, Http11Transport() as transport:
+                await asyncio.gather(*(ask(transport, upstream.url) for _ in range(5)))
+            return set(taken)
+
+        assert len(asyncio.run(main())) == 5
+
     def test_that_comes_before_the_request_has_left_counts(self) -> None:
         async def script(wire: Wire) -> None:
             await wire.head()
@@ -261,6 +289,27 @@ class TestTimeLimits:
 
         with pytest.raises(SilenceError):
             asyncio.run(main())
+
+    def test_of_one_read_are_not_those_of_the_next(self) -> None:
+        class Clock:
+            now = 0.0
+
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            loop.time = lambda: Clock.now  # type: ignore[method-assign]
+            connection = Connection()
+            connection._transport = _Resumed()  # type: ignore[assignment]
+            for gap in (10.0, 100.0):
+                reading = asyncio.create_task(connection.read(lambda view: True, gap))
+                await asyncio.sleep(0)
+                Clock.now += gap - 5
+                for _ in range(3):
+                    await asyncio.sleep(0)
+                assert not reading.done()
+                connection.buffer_updated(1)
+                await reading
+
+        asyncio.run(main())
 
     def test_of_an_upstream_that_does_not_read(self) -> None:
         async def script(wire: Wire) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from providers.turnstile import PER_TURN, turn
+from providers.turnstile import PER_TURN, begin, turn
 
 
 def passing(count: int) -> list[tuple[int, int]]:
@@ -74,3 +74,19 @@ def test_a_crowd_that_comes_while_another_waits_passes_after_it() -> None:
         return passed
 
     assert asyncio.run(main()) == ["first"] * 2 * PER_TURN + ["second"] * PER_TURN
+
+
+def test_requests_go_on_before_others_begin() -> None:
+    async def main() -> list[str]:
+        passed: list[str] = []
+
+        async def beginner() -> None:
+            await begin()
+            passed.append("begins")
+            await turn()
+            passed.append("goes on")
+
+        await asyncio.gather(*(beginner() for _ in range(4 * PER_TURN)))
+        return passed
+
+    assert asyncio.run(main()) == (["begins"] * PER_TURN + ["goes on"] * PER_TURN) * 4
