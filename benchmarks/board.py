@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.fleet import PROBE_LEASE
-from gateway.quotas import MINUTE, STEP
-from gateway.sharing import NOTHING, Counted, Facts, News, Opening, Reply, Rest
+from gateway.health.fleet import PROBE_LEASE
+from gateway.health.quotas import MINUTE, STEP
+from gateway.health.sharing import NOTHING, Counted, Facts, News, Opening, Reply, Rest
 from gateway.state.stores import StateUnavailable
 from providers.outcome import OutcomeName
 

@@ -17,10 +17,10 @@ from typing import Any, Final
 
 from benchmarks.board import Board, Place
 from gateway.clock import Clock
-from gateway.health import has_room
-from gateway.lanes import Lane
-from gateway.monitor import Entry, Monitor
-from gateway.sharing import News, Reply
+from gateway.health.health import has_room
+from gateway.health.monitor import Entry, Monitor
+from gateway.health.sharing import News, Reply
+from gateway.router.lanes import Lane
 from gateway.state.redis import IDLE, PERIOD
 from providers.outcome import Billed, Outcome, OutcomeName
 

@@ -24,11 +24,12 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from gateway import ImageRequest, router
-from gateway.health import Event, LaneState, next_state
-from gateway.index import index
-from gateway.lanes import Lane
-from gateway.router import Situation
+from gateway import ImageRequest
+from gateway.health.health import Event, LaneState, next_state
+from gateway.router import router
+from gateway.router.index import index
+from gateway.router.lanes import Lane
+from gateway.router.router import Situation
 from providers.sizes import Size
 
 COUNTS: Final = (1, 10, 100, 1_000)

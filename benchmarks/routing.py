@@ -24,11 +24,12 @@ from decimal import Decimal
 from random import Random
 from typing import Final, NamedTuple
 
-from gateway import ImageRequest, router
-from gateway.acceptance import Verdicts
-from gateway.health import Event, LaneState, next_state
-from gateway.lanes import Lane
-from gateway.router import Kind, Situation
+from gateway import ImageRequest
+from gateway.health.health import Event, LaneState, next_state
+from gateway.router import router
+from gateway.router.acceptance import Verdicts
+from gateway.router.lanes import Lane
+from gateway.router.router import Kind, Situation
 
 GATE: Final = 1.05
 """Our spend per accepted image may be so many times that of the best fixed lane."""

@@ -21,8 +21,8 @@ from benchmarks.fleet import HANGS, LENGTH, QUOTA, RATE, REFUSES, WORKERS, Figur
 from benchmarks.state import BUDGETS, COST, entry, redis_server
 from benchmarks.storm.report import fill
 from gateway.clock import Clock
-from gateway.ledger import Ledger
-from gateway.sharing import Facts, News, Opening, Rest
+from gateway.health.sharing import Facts, News, Opening, Rest
+from gateway.money.ledger import Ledger
 from gateway.state.claims import Claim
 from gateway.state.redis import Server
 from gateway.state.redis_claims import RedisClaims

@@ -24,10 +24,10 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from gateway.budgets import Budget
 from gateway.clock import Clock
-from gateway.entries import Entry
-from gateway.ledger import Ledger
+from gateway.money.budgets import Budget
+from gateway.money.entries import Entry
+from gateway.money.ledger import Ledger
 from gateway.result import Cost
 from gateway.state import open_state
 

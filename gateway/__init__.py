@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from gateway.client import AsyncGateway
     from gateway.clock import Clock as Clock
     from gateway.events import Listener as Listener
-    from gateway.health import LaneHealth
-    from gateway.plan import Candidate, Exclusion, Plan
+    from gateway.health.health import LaneHealth
     from gateway.request import ImageRequest, ProviderPreferences
     from gateway.result import Attempt, Cost, ImageResult
+    from gateway.router.plan import Candidate, Exclusion, Plan
     from gateway.sync import Gateway
     from providers.errors import (
         AllAttemptsFailed,
@@ -45,8 +45,8 @@ _HOMES: Final = {
     "gateway.clock": ("Clock",),
     "gateway.events": ("Listener",),
     "gateway.sync": ("Gateway",),
-    "gateway.health": ("LaneHealth",),
-    "gateway.plan": ("Candidate", "Exclusion", "Plan"),
+    "gateway.health.health": ("LaneHealth",),
+    "gateway.router.plan": ("Candidate", "Exclusion", "Plan"),
     "gateway.request": ("ImageRequest", "ProviderPreferences"),
     "gateway.result": ("Attempt", "Cost", "ImageResult"),
     "providers.errors": (

@@ -18,8 +18,8 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from gateway.complaints import Complaints
-from gateway.lanes import Lane, LaneClass, Source
-from gateway.settings import LaneTable, ProviderTable, key_path, mode_of
+from gateway.configuration.settings import LaneTable, ProviderTable, key_path, mode_of
+from gateway.router.lanes import Lane, LaneClass, Source
 from providers.dialects import CONVERSING, dialect_for
 from providers.errors import ConfigError
 from providers.presets import Preset, preset_for, tuples

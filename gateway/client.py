@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Self
 import gateway
 
 if TYPE_CHECKING:  # rooms that are loaded when somebody enters them
-    from gateway.batch.faces import Batch
+    from gateway.batch.batch import Batch
     from gateway.bulk.feed import Requests
     from gateway.bulk.run import Ended
     from gateway.chat.chat import AsyncChat
-    from gateway.config import Config
-    from gateway.ledger import Ledger
-    from gateway.monitor import Chance
+    from gateway.configuration.config import Config
+    from gateway.health.monitor import Chance
+    from gateway.money.ledger import Ledger
     from providers.provider import ProviderFactory
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | None
@@ -60,7 +60,7 @@ class AsyncGateway:
         Raises:
             ConfigError: the configuration cannot be used, or there is none; the message says where and what to do.
         """
-        from gateway import config
+        from gateway.configuration import config
 
         return cls(config.load(source), clock=clock)
 
@@ -119,15 +119,15 @@ class AsyncGateway:
     @property
     def batch(self) -> Batch:
         """Many requests as one job at batch prices: ``submit``, ``status``, ``fetch``, ``cancel`` (see ``docs/batch.md``)."""
-        from gateway.batch.faces import Batch
-        from gateway.batch.means import Means
+        from gateway.batch.batch import Batch
+        from gateway.batch.needs import Needs
 
         works = self._dispatcher
-        means = Means(
+        needs = Needs(
             setups=works.setups, clock=self._clock, monitor=works.monitor, verdicts=works.verdicts,
             emit=works.emitter.emit, chain=self.generate_many,
         )  # fmt: skip
-        return Batch(means)
+        return Batch(needs)
 
     async def feedback(self, request_id: str, accepted: bool, cleanup_cost: Decimal | float = 0) -> None:
         """Tell whether the images of a request were usable: *quality* ``"auto"`` learns from it, per task.
@@ -197,7 +197,7 @@ class AsyncGateway:
         Raises:
             ConfigError: the new configuration cannot be used; nothing has changed.
         """
-        from gateway import config
+        from gateway.configuration import config
         from gateway.setup import Setup
 
         self._dispatcher.replace(

@@ -11,27 +11,29 @@ from typing import Final
 
 import anyio.to_thread
 
-from gateway import conclusion, references, router
-from gateway.acceptance import Verdicts
+from gateway import references
 from gateway.archive import Archive
-from gateway.attempts import Desk, Order, Step, Tried
 from gateway.cache.cache import is_wanted
 from gateway.cache.read_through import Payer, ReadThrough, Seeking
 from gateway.cache.single_flight import Flights
 from gateway.cache.stragglers import walk_of
-from gateway.chain import Walk
-from gateway.checkups import Checkups
+from gateway.chain import conclusion
+from gateway.chain.attempts import Desk, Order, Step, Tried
+from gateway.chain.chain import Walk
 from gateway.clock import Clock
 from gateway.events import Emitter, LaneChanged, RequestStarted
 from gateway.fingerprint import fingerprint
 from gateway.forking import survives
-from gateway.health import Standing
+from gateway.health.checkups import Checkups
+from gateway.health.health import Standing
+from gateway.health.monitor import Chance, Monitor
 from gateway.idempotency import Idempotency, Wish
-from gateway.lanes import Lane
-from gateway.monitor import Chance, Monitor
-from gateway.plan import Plan
 from gateway.request import ImageRequest
 from gateway.result import ImageResult
+from gateway.router import router
+from gateway.router.acceptance import Verdicts
+from gateway.router.lanes import Lane
+from gateway.router.plan import Plan
 from gateway.saving import Destination
 from gateway.setup import Setup
 from gateway.setups import Setups

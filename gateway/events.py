@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from gateway.forking import survives
-from gateway.health import State
+from gateway.health.health import State
 from gateway.result import CostBasis
 from providers.outcome import Billed, OutcomeName, Usage
 from providers.sizes import Size

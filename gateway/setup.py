@@ -9,14 +9,14 @@ from weakref import WeakKeyDictionary
 
 from gateway.cache.cache import Cache, cache_blobs
 from gateway.clock import Clock
-from gateway.config import Config
-from gateway.credentials import Credentials
+from gateway.configuration.config import Config
+from gateway.configuration.credentials import Credentials
 from gateway.events import warn
-from gateway.lanes import Lane
-from gateway.ledger import Ledger
-from gateway.monitor import Monitor
+from gateway.health.monitor import Monitor
+from gateway.health.sharing import identity
+from gateway.money.ledger import Ledger
 from gateway.request import ImageRequest
-from gateway.sharing import identity
+from gateway.router.lanes import Lane
 from gateway.state import State, open_state
 from gateway.state.stores import BLOBS_KEPT
 from gateway.sweeper import Sweeper

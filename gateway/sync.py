@@ -17,11 +17,11 @@ from gateway.forking import survives
 if TYPE_CHECKING:  # rooms that are loaded when somebody enters them
     from anyio.from_thread import BlockingPortal
 
-    from gateway.batch.faces import SyncBatch
+    from gateway.batch.batch import SyncBatch
     from gateway.bulk.run import Asked, Ended
     from gateway.chat.chat import Chat
-    from gateway.config import Config
-    from gateway.monitor import Chance
+    from gateway.configuration.config import Config
+    from gateway.health.monitor import Chance
     from providers.provider import ProviderFactory
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class Gateway:
     @classmethod
     def from_config(cls, source: Source = None, *, clock: gateway.Clock | None = None) -> Self:
         """See :meth:`AsyncGateway.from_config`."""
-        from gateway import config
+        from gateway.configuration import config
 
         return cls(config.load(source), clock=clock)
 
@@ -90,7 +90,7 @@ class Gateway:
     @property
     def batch(self) -> SyncBatch:
         """See :attr:`AsyncGateway.batch`."""
-        from gateway.batch.faces import SyncBatch
+        from gateway.batch.batch import SyncBatch
 
         return SyncBatch(self._gateway.batch, self._call)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
-from gateway.config import Config
+from gateway.configuration.config import Config
 from gateway.events import AttemptEnded, AttemptStarted, Event, LaneChanged, Listener, RequestEnded, RequestStarted
 from providers.errors import ConfigError
 from providers.outcome import Usage

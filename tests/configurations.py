@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config import Config, load
+from gateway.configuration.config import Config, load
 from providers.errors import ConfigError
 
 KINDS = ("acme", "google", "openai", "vertex")

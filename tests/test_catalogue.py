@@ -11,8 +11,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from gateway import catalogue
-from gateway.lanes import Lane, Source
-from gateway.settings import ProviderTable
+from gateway.configuration.settings import ProviderTable
+from gateway.router.lanes import Lane, Source
 from providers.dialects import DIALECTS
 from providers.errors import ConfigError
 from providers.presets import presets

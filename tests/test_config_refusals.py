@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.config import Config, load
+from gateway.configuration.config import Config, load
 from providers.errors import ConfigError
 from providers.provider import ENTRY_POINT_GROUP
 from tests.configurations import ENVIRON, FULL, GOOGLE, check, complaint, with_provider

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import config
+from gateway.configuration import config
 from providers.presets import presets
 from providers.provider import Provider, ProviderSettings
 from providers.simulator import Simulator

@@ -11,9 +11,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from gateway import schema
-from gateway.config import load
-from gateway.settings import LaneTable, ProviderTable
+from gateway.configuration import schema
+from gateway.configuration.config import load
+from gateway.configuration.settings import LaneTable, ProviderTable
 from providers.errors import ConfigError
 from tests.configurations import ENVIRON, FULL, GOOGLE, KINDS
 
@@ -124,7 +124,7 @@ def mistakes(tables: Any) -> list[str]:
 
 def test_the_copy_in_the_package_is_current() -> None:
     copy = files("gateway").joinpath(schema.FILE_NAME).read_text(encoding="utf-8")
-    assert copy == schema.text(), "make it anew: python -m gateway.schema > gateway/gateway.schema.json"
+    assert copy == schema.text(), "make it anew: python -m gateway.configuration.schema > gateway/gateway.schema.json"
 
 
 def test_it_is_a_schema() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import secrets
+from gateway.configuration import secrets
 from providers.errors import ConfigError
 from providers.secret import Secret
 

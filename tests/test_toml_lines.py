@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.toml_lines import MAX_DEPTH, Place, places
+from gateway.configuration.toml_lines import MAX_DEPTH, Place, places
 
 
 def lines(text: str) -> dict[Place, int]:

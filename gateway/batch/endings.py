@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from gateway import attempts, conclusion, money
-from gateway.attempts import Desk, Step, Tried
 from gateway.batch.jobs import Line
-from gateway.chain import Walk
-from gateway.monitor import Entry
+from gateway.chain import attempts, conclusion
+from gateway.chain.attempts import Desk, Step, Tried
+from gateway.chain.chain import Walk
+from gateway.health.monitor import Entry
+from gateway.money import money
 from gateway.request import ImageRequest
 from gateway.result import Attempt, ImageResult, Judge
 from providers.errors import GatewayError

@@ -11,7 +11,7 @@ from gateway.batch.endings import Ending
 from gateway.batch.jobs import TRIES, Chunk, Line, is_passing, unanswered
 from gateway.batch.round import Round
 from gateway.batch.shipping import GONE, TIMEOUT, Shipping
-from gateway.chain import Walk
+from gateway.chain.chain import Walk
 from gateway.events import warn
 from gateway.request import ImageRequest
 from gateway.state.claims import KEPT
@@ -122,7 +122,7 @@ class Harvest:
                 requests.append((line, await self._request(line)))
             except GatewayError as error:
                 yield await round_.end(line, error, line.attempts)
-        async with aclosing(round_.means.chain([request for _, request in requests])) as drawn:
+        async with aclosing(round_.needs.chain([request for _, request in requests])) as drawn:
             async for place, ended in drawn:
                 line = requests[place][0]
                 yield await round_.end(line, ended, (*line.attempts, *ended.attempts))

@@ -6,15 +6,17 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
-from gateway import conclusion, money, router
-from gateway.attempts import Order, Step, upstream_request
 from gateway.batch.intake import shown
 from gateway.batch.jobs import Line
-from gateway.config import Config
-from gateway.lanes import Lane
-from gateway.monitor import Entry
-from gateway.plan import Exclusion, Plan
+from gateway.chain import conclusion
+from gateway.chain.attempts import Order, Step, upstream_request
+from gateway.configuration.config import Config
+from gateway.health.monitor import Entry
+from gateway.money import money
 from gateway.request import ImageRequest
+from gateway.router import router
+from gateway.router.lanes import Lane
+from gateway.router.plan import Exclusion, Plan
 from providers.batches import BatchLine, BatchProvider
 from providers.errors import BudgetExceeded, GatewayError, NoLaneAvailable
 

@@ -10,20 +10,21 @@ from typing import Any, Self
 
 import anyio.to_thread
 
-from gateway import budgets, conclusion
 from gateway.archive import Archive
-from gateway.attempts import Desk, Order, Step
 from gateway.batch import endings, intake, keys
 from gateway.batch.book import Book
 from gateway.batch.endings import Ending
 from gateway.batch.jobs import GRACE, Chunk, Job, Line
 from gateway.batch.lease import Lease
-from gateway.batch.means import Means
+from gateway.batch.needs import Needs
 from gateway.batch.offers import Offers, takes_batches
-from gateway.chain import Walk
-from gateway.entries import Entry
+from gateway.chain import conclusion
+from gateway.chain.attempts import Desk, Order, Step
+from gateway.chain.chain import Walk
 from gateway.events import warn
-from gateway.ledger import Booking
+from gateway.money import budgets
+from gateway.money.entries import Entry
+from gateway.money.ledger import Booking
 from gateway.result import Attempt, ImageResult
 from gateway.setup import Setup
 from gateway.state.stores import StateUnavailable
@@ -41,7 +42,7 @@ class Round:
     *refusals* is why upstreams did not take chunks in this round, by the names of those that are sent again later.
     """
 
-    means: Means
+    needs: Needs
     setup: Setup
     job: Job
     lease: Lease
@@ -54,18 +55,18 @@ class Round:
     _documents: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
-    async def of(cls, means: Means, setup: Setup, job: Job, lease: Lease) -> Self:
+    async def of(cls, needs: Needs, setup: Setup, job: Job, lease: Lease) -> Self:
         """The round for *job* as it stands now."""
         book = Book(setup.state.jobs)
         return cls(
-            means=means, setup=setup, job=job, lease=lease, book=book, offers=offers_of(setup),
+            needs=needs, setup=setup, job=job, lease=lease, book=book, offers=offers_of(setup),
             lines=await book.lines(job.id), chunks=await book.chunks(job.id), cancelled=await book.is_cancelled(job.id),
         )  # fmt: skip
 
     @property
     def now(self) -> datetime:
         """The time (UTC)."""
-        return self.means.clock.wall()
+        return self.needs.clock.wall()
 
     @property
     def is_late(self) -> bool:
@@ -176,7 +177,7 @@ class Round:
             policy=self.setup.config.fallback, deadline=math.inf, request_id=request_id(self.job, line),
         )  # fmt: skip
         return Desk(
-            order=order, credentials={}, monitor=self.means.monitor, clock=self.means.clock, emit=self.means.emit,
+            order=order, credentials={}, monitor=self.needs.monitor, clock=self.needs.clock, emit=self.needs.emit,
             ledger=self.setup.ledger,
         )  # fmt: skip
 
@@ -221,11 +222,11 @@ class Round:
 
     def ended(self, walk: Walk) -> ImageResult | GatewayError:
         """The result, of which verdicts may be given, or the error that *walk* has led to."""
-        means, request = self.means, walk.order.request
+        needs, request = self.needs, walk.order.request
         elapsed = (self.now - self.job.created).total_seconds()
-        ended = endings.result_of(walk, elapsed, means.clock.today(), means.verdicts.judge)
+        ended = endings.result_of(walk, elapsed, needs.clock.today(), needs.verdicts.judge)
         if isinstance(ended, ImageResult):
-            means.verdicts.remember(
+            needs.verdicts.remember(
                 ended.request_id, ended.lane, request.task, ended.cost.usd, len(ended.images), conclusion.lost(walk)
             )
         return ended

@@ -16,10 +16,10 @@ from gateway.batch.endings import Ending
 from gateway.batch.jobs import IN_TRANSIT, PASSING, Chunk, Line, was_unreachable
 from gateway.batch.offers import travelling
 from gateway.batch.round import Round
-from gateway.cooldowns import Cause
-from gateway.credentials import KEY_TROUBLE
-from gateway.ledger import Booking
-from gateway.quotas import until_midnight
+from gateway.configuration.credentials import KEY_TROUBLE
+from gateway.health.cooldowns import Cause
+from gateway.health.quotas import until_midnight
+from gateway.money.ledger import Booking
 from providers.batches import BatchLine, BatchRefused
 from providers.errors import BudgetExceeded, GatewayError, InvalidRequest
 from providers.outcome import Outcome
@@ -213,22 +213,22 @@ class Shipping:
     def _digest(self, lane: str) -> str:
         """The digest of the key that is to be used for *lane* now."""
         setup, (provider, _, model) = self.round.setup, lane.partition("/")
-        place = setup.credentials[provider].pick(model, self.round.means.clock.monotonic())
+        place = setup.credentials[provider].pick(model, self.round.needs.clock.monotonic())
         return keys.digest(setup.config.providers[provider].settings[place])
 
     def _has_another_key(self, chunk: Chunk, outcome: Outcome) -> bool:
         """Whether the key was refused, is passed over from now on, and another one is left."""
         if outcome.name not in KEY_TROUBLE:
             return False
-        means, (provider, _, model) = self.round.means, chunk.lane.partition("/")
+        needs, (provider, _, model) = self.round.needs, chunk.lane.partition("/")
         cause = Cause(
             outcome=outcome.name,
             reset=until_midnight(self.round.now),
             lasting=outcome.lasting,
-            luck=means.monitor.luck(),
+            luck=needs.monitor.luck(),
         )
         credentials = self.round.setup.credentials[provider]
-        return credentials.rest(self.round.place(chunk), model, cause, means.clock.monotonic())
+        return credentials.rest(self.round.place(chunk), model, cause, needs.clock.monotonic())
 
     # The way back
 

@@ -9,8 +9,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
-from gateway import money
 from gateway.batch.jobs import Chunk, Job, Line
+from gateway.money import money
 
 BatchStage = Literal["running", "cancelling", "cancelled", "done"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from gateway.money import dollars
-from gateway.plan import Plan
+from gateway.money.money import dollars
 from gateway.request import MAX_COST, ImageRequest
+from gateway.router.plan import Plan
 from providers.errors import BudgetExceeded, InvalidRequest
 
 

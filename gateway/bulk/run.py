@@ -17,16 +17,16 @@ from enum import Enum
 from functools import partial
 from typing import Any, Final, Protocol
 
-from gateway import money
 from gateway.bulk.budget import RunBudget
 from gateway.clock import Clock
-from gateway.config import Config
+from gateway.configuration.config import Config
 from gateway.events import AttemptEnded, AttemptStarted, Event, listening
 from gateway.fingerprint import fingerprint
-from gateway.health import LaneHealth
-from gateway.plan import Plan
+from gateway.health.health import LaneHealth
+from gateway.money import money
 from gateway.request import ImageRequest
 from gateway.result import ImageResult
+from gateway.router.plan import Plan
 from providers.errors import BudgetExceeded, ConfigError, GatewayError, InvalidRequest
 
 MOST: Final = 32

@@ -20,12 +20,12 @@ import anyio.to_thread
 from gateway.archive import Archive, Lost
 from gateway.blobs import Blobs, apart, blobs_at
 from gateway.clock import Clock
-from gateway.config import CachePolicy, Config
-from gateway.constraints import ladder
+from gateway.configuration.config import CachePolicy, Config
 from gateway.events import warn
 from gateway.fingerprint import digest, fingerprint
 from gateway.request import FallbackStep, ImageRequest
 from gateway.result import Cost, ImageResult, Judge
+from gateway.router.constraints import ladder
 from gateway.state.stores import CacheEntry, CacheStore
 from gateway.sweeper import Sweeper
 from providers.errors import GatewayError

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from gateway import conclusion
-from gateway.attempts import Call, Desk, Tried
 from gateway.cache.read_through import Payer
-from gateway.chain import Walk
+from gateway.chain import conclusion
+from gateway.chain.attempts import Call, Desk, Tried
+from gateway.chain.chain import Walk
 from gateway.result import ImageResult
 
 
@@ -38,7 +38,7 @@ class PatientWalk(Walk):
     """A call may be given up in the moment in which it was let in, before its own task has begun."""
 
     async def run(self) -> None:
-        """See :class:`~gateway.chain.Walk`."""
+        """See :class:`~gateway.chain.chain.Walk`."""
         await Walk.run(self)
         for tried in self._late:
             alone = Walk(desk=self.desk, tried=[tried], delivered=[tried])

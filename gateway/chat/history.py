@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from gateway.lanes import Lane
+from gateway.router.lanes import Lane
 from providers.errors import GatewayError
 from providers.images import GeneratedImage
 from providers.turns import Turn, drawn_last

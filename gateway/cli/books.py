@@ -7,9 +7,9 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway import config
 from gateway.cli.options import Common
-from gateway.entries import Entry
+from gateway.configuration import config
+from gateway.money.entries import Entry
 from gateway.state import default_url, open_state
 from providers.errors import ConfigError, InvalidRequest
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import anyio
 
 from gateway.cli.advice import FOR_OUTCOME
-from gateway.config import Config, ProviderEntry
+from gateway.configuration.config import Config, ProviderEntry
 from providers.outcome import Outcome, OutcomeName
 from providers.provider import ProviderSettings, load_provider
 from providers.sanitise import sanitise

@@ -9,9 +9,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from gateway import money
 from gateway.cli import advice, tables
 from gateway.cli.consoles import stderr, visible
+from gateway.money import money
 from providers.errors import ConfigError, GatewayError
 
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import anyio
 
-from gateway import config
 from gateway.cli import logs
 from gateway.cli.consoles import warn
 from gateway.cli.options import Common
 from gateway.client import AsyncGateway
-from gateway.config import Config
+from gateway.configuration import config
+from gateway.configuration.config import Config
 from gateway.state import default_folder, default_url
 from gateway.sync import Gateway
 

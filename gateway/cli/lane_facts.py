@@ -9,7 +9,7 @@ from datetime import date
 from gateway.catalogue import Model
 from gateway.cli import tables
 from gateway.cli.dates import ago, retirement
-from gateway.lanes import Lane, Source
+from gateway.router.lanes import Lane, Source
 
 WORTH_A_SOURCE = (
     "prices", "batch_prices", "token_prices", "output_tokens", "input_tokens", "sizes", "aspect_ratios", "references",

@@ -8,11 +8,11 @@ from datetime import date
 from typing import Final
 
 from gateway.cli.standing import BY_NAME
-from gateway.config import Config
-from gateway.lanes import Lane, Mode
-from gateway.plan import Exclusion
+from gateway.configuration.config import Config
 from gateway.request import ImageRequest
-from gateway.router import lane_warnings
+from gateway.router.lanes import Lane, Mode
+from gateway.router.plan import Exclusion
+from gateway.router.router import lane_warnings
 
 STALE_AFTER: Final = 180
 """Days after which a price that nobody has checked since is worth a warning."""

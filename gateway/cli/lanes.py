@@ -23,8 +23,8 @@ from gateway.cli.lane_facts import Fact, facts_of
 from gateway.cli.options import Common
 from gateway.cli.standing import BY_NAME, standing
 from gateway.clock import Clock
-from gateway.lanes import Lane
-from gateway.plan import Exclusion
+from gateway.router.lanes import Lane
+from gateway.router.plan import Exclusion
 from providers.errors import ConfigError
 from providers.sizes import SIZES
 

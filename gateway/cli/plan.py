@@ -8,7 +8,7 @@ from gateway.cli.consoles import stdout, visible
 from gateway.cli.exits import reporting
 from gateway.cli.gateways import opened_with_warnings
 from gateway.cli.options import Asked, Common
-from gateway.plan import Plan
+from gateway.router.plan import Plan
 
 
 def run(asked: Asked, common: Common) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from gateway.cli.consoles import visible
 from gateway.cli.tables import usd
-from gateway.spending import Spent
+from gateway.money.spending import Spent
 from providers.errors import InvalidRequest
 
 WIDTH: Final = 800

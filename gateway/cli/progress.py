@@ -15,7 +15,7 @@ from rich.text import Text
 from gateway.cli.consoles import stderr, visible
 from gateway.cli.tables import outcome_style
 from gateway.events import AttemptEnded, Event, listening
-from gateway.plan import Candidate
+from gateway.router.plan import Candidate
 
 BILLED_WORDS: Final[Mapping[str, str]] = {"no": "not billed", "maybe": "perhaps billed", "yes": "billed"}
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import typer
 from rich.text import Text
 
-from gateway import invoices
 from gateway.cli import books, json_output, tables
 from gateway.cli.consoles import stdout, visible
 from gateway.cli.exits import FAILED, reporting
 from gateway.cli.options import Common
-from gateway.invoices import Difference
-from gateway.values import zone_name
+from gateway.configuration.values import zone_name
+from gateway.money import invoices
+from gateway.money.invoices import Difference
 from providers.errors import InvalidRequest
 
 

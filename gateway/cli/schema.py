@@ -7,7 +7,7 @@ from importlib.resources import files
 import typer
 
 from gateway.cli.options import Output
-from gateway.schema import FILE_NAME
+from gateway.configuration.schema import FILE_NAME
 
 
 def run(output: Output) -> None:

@@ -19,8 +19,8 @@ from gateway.cli import books, json_output, plots, tables
 from gateway.cli.consoles import stdout, visible
 from gateway.cli.exits import reporting
 from gateway.cli.options import Common
-from gateway.entries import Entry
-from gateway.spending import By, Spent, spent, total
+from gateway.money.entries import Entry
+from gateway.money.spending import By, Spent, spent, total
 from providers.errors import InvalidRequest
 
 BAR: Final = 20

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.client import AsyncGateway
-from gateway.plan import Exclusion
+from gateway.router.plan import Exclusion
 from providers.sizes import SIZES
 
 BY_NAME: Final = frozenset({"quality", "model"})

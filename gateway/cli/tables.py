@@ -11,11 +11,11 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from gateway import money
 from gateway.cli.consoles import visible
-from gateway.health import LaneHealth
-from gateway.plan import AcceptanceRow, Candidate, Exclusion
+from gateway.health.health import LaneHealth
+from gateway.money import money
 from gateway.result import Attempt
+from gateway.router.plan import AcceptanceRow, Candidate, Exclusion
 from providers.sanitise import sanitise
 
 BILLED_STYLE: Final[Mapping[str, str]] = {"no": "dim", "maybe": "yellow", "yes": ""}

@@ -25,7 +25,7 @@ from gateway.cli.exits import reporting
 from gateway.cli.gateways import opened_with_warnings
 from gateway.cli.options import Common
 from gateway.client import AsyncGateway
-from gateway.lanes import Lane
+from gateway.router.lanes import Lane
 from gateway.trial import drawing, judging, plan, report, server
 from gateway.trial.desk import Desk
 from gateway.trial.drawing import Drawing, Ended, Task

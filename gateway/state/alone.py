@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from gateway.sharing import News, Reply
+from gateway.health.sharing import News, Reply
 
 
 class Alone:

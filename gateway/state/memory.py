@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
 
-from gateway.budgets import Charge
 from gateway.clock import Clock
-from gateway.entries import Entry, micro
+from gateway.money.budgets import Charge
+from gateway.money.entries import Entry, micro
 from gateway.state.claims import KEPT, Answer, Claim, New, met, taken
 from gateway.state.stores import Refused, Taken
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
-from gateway.fleet import PROBE_LEASE
-from gateway.quotas import MINUTE, STEP
-from gateway.sharing import SHARED, Counted, Facts, News, Opening, Reply, Rest
+from gateway.health.fleet import PROBE_LEASE
+from gateway.health.quotas import MINUTE, STEP
+from gateway.health.sharing import SHARED, Counted, Facts, News, Opening, Reply, Rest
 from gateway.state.redis import Letter, Script, Server, Word
 
 WAIT: Final = 0.1

@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from gateway.budgets import Charge
-from gateway.entries import Entry, Settlement, micro, usd
+from gateway.money.budgets import Charge
+from gateway.money.entries import Entry, Settlement, micro, usd
 from gateway.state.claims import KEPT
 from gateway.state.redis import LEASE, Script, Server, Word
 from gateway.state.stores import Refused, StateUnavailable, Taken

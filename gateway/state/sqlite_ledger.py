@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from gateway.budgets import Charge
-from gateway.entries import Entry, Settlement, micro, usd
+from gateway.money.budgets import Charge
+from gateway.money.entries import Entry, Settlement, micro, usd
 from gateway.state.claims import KEPT
 from gateway.state.sqlite import Database, mark_unknown, stamp
 from gateway.state.stores import Refused, Taken

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal, NamedTuple, Protocol, get_args
 
-from gateway.budgets import Charge
-from gateway.entries import Entry
-from gateway.sharing import News, Reply
+from gateway.health.sharing import News, Reply
+from gateway.money.budgets import Charge
+from gateway.money.entries import Entry
 from gateway.state.claims import Answer, Claim
 from providers.errors import GatewayError
 

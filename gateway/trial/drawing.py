@@ -14,12 +14,13 @@ from typing import Final
 import anyio
 from anyio import to_thread
 
-from gateway import conclusion, money
+from gateway.chain import conclusion
 from gateway.client import AsyncGateway
 from gateway.clock import Clock
-from gateway.lanes import Lane
+from gateway.money import money
 from gateway.request import ImageRequest, ProviderPreferences
 from gateway.result import ImageResult
+from gateway.router.lanes import Lane
 from gateway.trial.journal import IMAGES, Drawn, Failed, Journal, Trial
 from gateway.trial.plan import Prompt, TrialPlan
 from providers.errors import ConfigError, GatewayError, NoLaneAvailable, OutcomeUnknown

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from gateway.acceptance import Tally, interval, share_interval
+from gateway.router.acceptance import Tally, interval, share_interval
 
 
 @dataclass(frozen=True, slots=True)

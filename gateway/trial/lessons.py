@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
 
-from gateway.acceptance import Judged, Verdicts
+from gateway.router.acceptance import Judged, Verdicts
 from gateway.trial.journal import Drawn, Journal, Trial, Verdict
 
 

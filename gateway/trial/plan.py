@@ -12,12 +12,13 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from gateway import document, references
+from gateway import references
 from gateway.complaints import Complaints
-from gateway.config import complaint
-from gateway.document import Document
-from gateway.general_settings import Table
-from gateway.values import Ratio, Tier, Usd, Words, some
+from gateway.configuration import document
+from gateway.configuration.config import complaint
+from gateway.configuration.document import Document
+from gateway.configuration.general_settings import Table
+from gateway.configuration.values import Ratio, Tier, Usd, Words, some
 from providers.errors import ConfigError, InvalidRequest
 from providers.images import ReferenceImage
 from providers.sizes import Size

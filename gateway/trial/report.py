@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from gateway.acceptance import Tally, loss, share_interval, verdict
+from gateway.router.acceptance import Tally, loss, share_interval, verdict
 from gateway.trial import stopping
 from gateway.trial.estimate import estimate
 from gateway.trial.journal import Drawn, Trial

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Final
 
-from gateway.acceptance import Tally, is_certainly_less
-from gateway.premium import MIN_VERDICTS
+from gateway.router.acceptance import Tally, is_certainly_less
+from gateway.router.premium import MIN_VERDICTS
 from gateway.trial.estimate import Estimate, estimate
 
 ERROR: Final = 0.05

@@ -15,7 +15,7 @@ import structlog
 from typer.testing import CliRunner, Result
 
 from gateway.cli.app import app
-from gateway.secrets import USUAL_KEYS
+from gateway.configuration.secrets import USUAL_KEYS
 from providers.simulator import Simulator, faults
 
 KEY = "canary-key-0123456789"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from gateway.batch import faces, jobs
+from gateway.batch import batch as batches
+from gateway.batch import jobs
 from providers.simulator import BatchBehaviour, faults
 from tests.cli.conftest import FLASH, KEY, configure, google_table, run, run_json, words
 
@@ -17,7 +18,7 @@ def no_pauses(monkeypatch):
     """Upstreams may be asked at any time: nobody waits in a test."""
     monkeypatch.setattr(jobs, "FIRST_LOOK", 0.0)
     monkeypatch.setattr(jobs, "LOOK_SHARE", 0.0)
-    monkeypatch.setattr(faces, "BREATH", 0.0)
+    monkeypatch.setattr(batches, "BREATH", 0.0)
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway import config
 from gateway.cli.checkup import Check, advice, checks
+from gateway.configuration import config
 from providers.provider import ProviderSettings
 from providers.simulator import faults
 from tests.cli.conftest import FLASH, KEY, configure, google_table, relay_table, run, run_json, words

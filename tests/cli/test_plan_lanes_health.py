@@ -10,8 +10,8 @@ from gateway.cli.consoles import stdout
 from gateway.cli.standing import standing
 from gateway.client import AsyncGateway
 from gateway.clock import Clock
-from gateway.health import LaneHealth
-from gateway.plan import Exclusion
+from gateway.health.health import LaneHealth
+from gateway.router.plan import Exclusion
 from providers.presets import presets
 from tests.cli.conftest import FLASH, configure, google_table, relay_table, run, run_json, words
 

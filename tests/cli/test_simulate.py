@@ -8,8 +8,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from gateway import config
-from gateway.batch import faces, jobs
+from gateway.batch import batch as batches
+from gateway.batch import jobs
+from gateway.configuration import config
 from tests.cli.conftest import KEY, run, run_json, spawn, words
 
 
@@ -64,7 +65,7 @@ def test_it_prints_a_configuration_to_paste_that_works_and_a_line_for_each_reque
 def test_the_configuration_it_prints_serves_for_batches_as_it_stands(flavour, model, lane, monkeypatch):
     monkeypatch.setattr(jobs, "FIRST_LOOK", 0.0)
     monkeypatch.setattr(jobs, "LOOK_SHARE", 0.0)
-    monkeypatch.setattr(faces, "BREATH", 0.0)
+    monkeypatch.setattr(batches, "BREATH", 0.0)
     monkeypatch.setenv("SIMULATOR_KEY", KEY)
     process = spawn("simulate", "--quiet", "--flavour", flavour, "--batch-polls", "0", "--key", KEY)
     text = "".join(iter(process.stdout.readline, "Ctrl-C ends it. Requests:\n"))

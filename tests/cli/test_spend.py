@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from gateway.clock import Clock
-from gateway.entries import Entry
-from gateway.ledger import Ledger
+from gateway.money.entries import Entry
+from gateway.money.ledger import Ledger
 from gateway.result import Cost
 from gateway.state import open_state
 from tests.cli.conftest import FLASH, configure, google_table, run, run_json, words

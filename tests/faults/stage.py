@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import pytest
 
-from gateway import AsyncGateway, Attempt, GatewayError, ImageResult, LaneHealth, config
+from gateway import AsyncGateway, Attempt, GatewayError, ImageResult, LaneHealth
+from gateway.configuration import config
 from tests.faults.socket_time import SocketTime
 from tests.gateway.upstreams import lane
 from tests.providers.bodies import encoded, written

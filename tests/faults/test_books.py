@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from gateway import AsyncGateway, GatewayError, OutcomeUnknown, config
+from gateway import AsyncGateway, GatewayError, OutcomeUnknown
+from gateway.configuration import config
 from gateway.state import open_state
 from tests.faults.stage import both, delivers
 from tests.faults.test_process import running, tables
@@ -19,7 +20,7 @@ from tests.relays.relay import Asked, Relay
 DRAWING = """
 import asyncio
 from gateway import AsyncGateway
-from gateway.config import load
+from gateway.configuration.config import load
 asyncio.run(AsyncGateway(load(CONFIG)).generate("a fox", idempotency_key="order-17"))
 """
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from gateway import AsyncGateway, Gateway, config
+from gateway import AsyncGateway, Gateway
+from gateway.configuration import config
 from tests.faults.socket_time import SocketTime
 from tests.faults.stage import Ended, body, both, delivers, provider, staged
 from tests.gateway.upstreams import lane
@@ -168,7 +169,7 @@ def test_row_51_a_sync_client_that_has_been_used_works_in_a_forked_child_as_well
 HELD = """
 import os, signal, threading
 from gateway import AsyncGateway
-from gateway.config import load
+from gateway.configuration.config import load
 
 held, let_go = threading.Event(), threading.Event()
 
@@ -225,7 +226,7 @@ def test_row_52_closing_waits_for_the_requests_in_flight(kind: str) -> None:
 SERVICE = """
 import asyncio, json, signal
 from gateway import AsyncGateway
-from gateway.config import load
+from gateway.configuration.config import load
 
 async def main():
     gateway, ending = AsyncGateway(load(CONFIG)), asyncio.Event()

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from benchmarks.board import Board, Place
-from gateway import config as configuration
-from gateway.sharing import News, Reply
+from gateway.configuration import config as configuration
+from gateway.health.sharing import News, Reply
 from gateway.state.redis_address import TIMEOUT
 from gateway.state.redis_health import WAIT
 from gateway.state.stores import StateUnavailable

@@ -14,7 +14,8 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from gateway import AsyncGateway, ImageResult, config
+from gateway import AsyncGateway, ImageResult
+from gateway.configuration import config
 from providers.batches import BatchAnswer, BatchLine, BatchProgress
 from providers.provider import Provider, ProviderSettings, load_provider
 from tests.gateway.leaping import Leaping

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gateway import config
+from gateway.configuration import config
 from gateway.events import Event, RequestEnded
 from tests.gateway.upstreams import Studio, lane, relay, tables
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from gateway import ImageRequest, Plan, router
-from gateway.cooldowns import Cooldown
-from gateway.health import LaneState
-from gateway.lanes import Lane
-from gateway.router import Situation
+from gateway import ImageRequest, Plan
+from gateway.health.cooldowns import Cooldown
+from gateway.health.health import LaneState
+from gateway.router import router
+from gateway.router.lanes import Lane
+from gateway.router.router import Situation
 from providers.outcome import OutcomeName
 from providers.sizes import Size
 from tests.gateway.virtual_time import TODAY

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import ImageRequest, Plan, router
-from gateway.acceptance import DISCOUNT, TASKS_KEPT, Tally, Verdicts, interval, verdict
-from gateway.lanes import Lane
-from gateway.premium import CHANCES, MAX_SILENT, MIN_VERDICTS, TRIAL_SHARE
-from gateway.router import Kind
+from gateway import ImageRequest, Plan
+from gateway.router import router
+from gateway.router.acceptance import DISCOUNT, TASKS_KEPT, Tally, Verdicts, interval, verdict
+from gateway.router.lanes import Lane
+from gateway.router.premium import CHANCES, MAX_SILENT, MIN_VERDICTS, TRIAL_SHARE
+from gateway.router.router import Kind
 from providers.errors import InvalidRequest
 from tests.gateway.lanes import CALM, FLASH, at, order
 

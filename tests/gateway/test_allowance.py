@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.allowance import Allowance, available, drawn, earned, for_hedges, for_retries
+from gateway.health.allowance import Allowance, available, drawn, earned, for_hedges, for_retries
 
 NOW = 50_000.0
 DOLLAR = Decimal("1.00")

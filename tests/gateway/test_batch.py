@@ -25,13 +25,13 @@ from gateway import (
     ImageResult,
     InvalidRequest,
     ProviderPreferences,
-    config,
-    money,
 )
 from gateway.batch import ahead, shipping
 from gateway.batch.lease import LEASE
 from gateway.batch.status import BatchStatus
-from gateway.entries import micro
+from gateway.configuration import config
+from gateway.money import money
+from gateway.money.entries import micro
 from gateway.state.claims import Answer, Claim
 from gateway.state.sqlite_claims import SqliteClaims
 from gateway.state.stores import Record

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from gateway import ImageResult
-from gateway.batch import faces, jobs
+from gateway.batch import batch as batches
+from gateway.batch import jobs
 from providers.simulator import BatchBehaviour, Simulator
 from tests.test_docs import ROOT, blocks
 
@@ -21,7 +22,7 @@ def test_the_examples_submit_fetch_and_save(
 ) -> None:
     monkeypatch.setattr(jobs, "FIRST_LOOK", 0.0)
     monkeypatch.setattr(jobs, "LOOK_SHARE", 0.0)
-    monkeypatch.setattr(faces, "BREATH", 0.0)
+    monkeypatch.setattr(batches, "BREATH", 0.0)
     monkeypatch.chdir(tmp_path)
     with Simulator(batches=BatchBehaviour(polls=1)) as simulator:
         Path("gateway.toml").write_text(

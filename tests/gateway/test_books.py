@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from gateway import AllAttemptsFailed, BudgetExceeded, GatewayError, InvalidRequest, OutcomeUnknown
-from gateway import config as configuration
-from gateway.entries import Entry
+from gateway.configuration import config as configuration
+from gateway.money.entries import Entry
 from tests.gateway.upstreams import Studio, draws, fails, hangs, lane, relay, studio, tables, two
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.breaker import (
+from gateway.health.breaker import (
     CLOSED,
     WINDOW,
     Breaker,

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from obstore.store import MemoryStore
 
-from gateway import ConfigError, GatewayError, InvalidRequest, config
+from gateway import ConfigError, GatewayError, InvalidRequest
 from gateway.blobs import FolderBlobs, ObjectBlobs
 from gateway.cache.cache import DOWNGRADED_LIFE, key_of
+from gateway.configuration import config
 from gateway.fingerprint import digest, fingerprint
 from gateway.request import ImageRequest
 from gateway.state import threads

@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 from gateway import AllAttemptsFailed, ContentBlocked, Gateway, ImageResult, InvalidRequest
-from gateway import config as configuration
 from gateway.chat.chat import UNSIGNED, AsyncChat
+from gateway.configuration import config as configuration
 from providers.exchange import Exchange
 from providers.outcome import Outcome, Part
 from providers.request import UpstreamRequest

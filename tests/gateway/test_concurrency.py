@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.concurrency import UNKNOWN, Limit, cut, grown
+from gateway.health.concurrency import UNKNOWN, Limit, cut, grown
 
 NOW = 50_000.0
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cooldowns import NO_ANSWERS, Answers, Cause, Cooldown, answered, causes_rest, rest, size_wait
+from gateway.health.cooldowns import NO_ANSWERS, Answers, Cause, Cooldown, answered, causes_rest, rest, size_wait
 from providers.outcome import OutcomeName
 
 NOW = 50_000.0

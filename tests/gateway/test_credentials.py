@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from gateway.cooldowns import Cause
-from gateway.credentials import Credentials
+from gateway.configuration.credentials import Credentials
+from gateway.health.cooldowns import Cause
 from providers.outcome import OutcomeName
 from providers.provider import ProviderSettings
 from tests.gateway.upstreams import Scripted, fails, relay, studio, two

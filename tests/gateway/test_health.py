@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway import breaker
-from gateway.health import (
+from gateway.health import breaker
+from gateway.health.health import (
     Event,
     LaneState,
     Started,
@@ -33,7 +33,7 @@ from gateway.health import (
     tail_seconds,
     typical_seconds,
 )  # fmt: skip
-from gateway.lanes import Lane, Mode
+from gateway.router.lanes import Lane, Mode
 from providers.outcome import Billed, OutcomeName
 
 NOW = 50_000.0

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from gateway import ImageRequest, InvalidRequest, catalogue, config
+from gateway import ImageRequest, InvalidRequest, catalogue
 from gateway.chat.history import ROOM, for_lane, plain, told
-from gateway.router import note
+from gateway.configuration import config
+from gateway.configuration.settings import ProviderTable
+from gateway.router.router import note
 from gateway.saving import SavedImage
-from gateway.settings import ProviderTable
 from providers.images import GeneratedImage, ReferenceImage
 from providers.outcome import Part
 from providers.turns import Turn

@@ -8,13 +8,14 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import ImageRequest, ProviderPreferences, constraints
-from gateway.breaker import Underway
-from gateway.cooldowns import Answers
-from gateway.health import LaneState
-from gateway.index import Index
-from gateway.lanes import Lane
-from gateway.router import Situation
+from gateway import ImageRequest, ProviderPreferences
+from gateway.health.breaker import Underway
+from gateway.health.cooldowns import Answers
+from gateway.health.health import LaneState
+from gateway.router import constraints
+from gateway.router.index import Index
+from gateway.router.lanes import Lane
+from gateway.router.router import Situation
 from tests.gateway.lanes import CALM, CHEAP, DEAR, NOW, at, order, planned, steps, why
 from tests.gateway.test_router_properties import lanes, requests, situations
 from tests.gateway.virtual_time import TODAY

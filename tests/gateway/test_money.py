@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import Attempt, Cost
-from gateway.lanes import Lane
-from gateway.money import cost_of, expected_cost, markup, total
+from gateway.money.money import cost_of, expected_cost, markup, total
+from gateway.router.lanes import Lane
 from providers.outcome import Outcome, Part, Usage
 from tests.gateway.upstreams import draws, image, lane, relay, studio
 

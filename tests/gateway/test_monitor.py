@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from gateway import NoLaneAvailable
 from gateway.clock import Clock
-from gateway.health import Standing, concurrency, has_room, shut
-from gateway.lanes import Lane
-from gateway.monitor import Entry, Monitor
+from gateway.health.health import Standing, concurrency, has_room, shut
+from gateway.health.monitor import Entry, Monitor
+from gateway.router.lanes import Lane
 from providers.outcome import Billed, Outcome, OutcomeName
 from tests.gateway.lanes import FLASH, at
 from tests.gateway.upstreams import fails, relay, studio

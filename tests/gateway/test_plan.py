@@ -12,9 +12,9 @@ from typing import NamedTuple
 import pytest
 
 from gateway import Candidate, Plan
-from gateway.health import LaneState
-from gateway.lanes import Lane
-from gateway.router import Situation
+from gateway.health.health import LaneState
+from gateway.router.lanes import Lane
+from gateway.router.router import Situation
 from providers.sizes import Size
 from tests.gateway.lanes import CALM, FLASH, NOW, at, planned
 from tests.gateway.virtual_time import TODAY

@@ -11,9 +11,9 @@ import pytest
 
 import gateway
 from gateway import AsyncGateway, Gateway, ImageRequest, ProviderPreferences
-from gateway.health import State
-from gateway.plan import ExclusionReason
+from gateway.health.health import State
 from gateway.result import CostBasis
+from gateway.router.plan import ExclusionReason
 from providers.outcome import Billed, OutcomeName
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.lanes import Lane
-from gateway.quotas import MINUTE, STEP, Usage, room, take, until_midnight
+from gateway.health.quotas import MINUTE, STEP, Usage, room, take, until_midnight
+from gateway.router.lanes import Lane
 from tests.gateway.lanes import at
 
 NOW = 50_000.0

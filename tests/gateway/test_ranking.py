@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.health import LaneState, concurrency
-from gateway.ranking import Step, _skyline, ranked, steps, winner
+from gateway.health.health import LaneState, concurrency
+from gateway.router.ranking import Step, _skyline, ranked, steps, winner
 from tests.gateway.lanes import FLASH, NOW, at
 
 

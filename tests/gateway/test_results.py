@@ -24,7 +24,7 @@ from gateway import (
     OutcomeUnknown,
     Plan,
 )
-from gateway.conclusion import NoLaneForRequest
+from gateway.chain.conclusion import NoLaneForRequest
 from providers.images import GeneratedImage
 from tests.gateway.upstreams import draws, image, relay, studio, two
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from gateway import AllAttemptsFailed, GatewayError
-from gateway.monitor import Monitor
+from gateway.health.monitor import Monitor
 from gateway.result import Attempt
 from providers.exchange import Exchange
 from providers.outcome import Outcome

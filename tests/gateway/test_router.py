@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from gateway.breaker import Breaker
-from gateway.cooldowns import Answers
-from gateway.health import LaneState
-from gateway.quotas import Usage, take
+from gateway.health.breaker import Breaker
+from gateway.health.cooldowns import Answers
+from gateway.health.health import LaneState
+from gateway.health.quotas import Usage, take
 from providers.outcome import OutcomeName
 from tests.gateway.lanes import CALM, CHEAP, DEAR, FLASH, NOW, PRO, at, order, planned, resting, steps, why
 from tests.gateway.virtual_time import TODAY

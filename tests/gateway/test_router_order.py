@@ -6,13 +6,13 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from gateway import router
-from gateway.breaker import Breaker
-from gateway.cooldowns import Cooldown
-from gateway.health import LaneState, concurrency
-from gateway.lanes import Lane
+from gateway.health.breaker import Breaker
+from gateway.health.cooldowns import Cooldown
+from gateway.health.health import LaneState, concurrency
 from gateway.request import ImageRequest
-from gateway.situation import Kind
+from gateway.router import router
+from gateway.router.lanes import Lane
+from gateway.router.situation import Kind
 from tests.gateway.lanes import CALM, CHEAP, DEAR, FLASH, NOW, at, order, planned, why
 
 # Preferences and order

@@ -12,15 +12,16 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import ImageRequest, Plan, ProviderPreferences, router
-from gateway.acceptance import Tally, verdict
-from gateway.breaker import Breaker
-from gateway.cooldowns import Answers, Cooldown
-from gateway.health import LaneState, shut, size_shut
-from gateway.lanes import Lane
-from gateway.quotas import Usage, room, take
+from gateway import ImageRequest, Plan, ProviderPreferences
+from gateway.health.breaker import Breaker
+from gateway.health.cooldowns import Answers, Cooldown
+from gateway.health.health import LaneState, shut, size_shut
+from gateway.health.quotas import Usage, room, take
 from gateway.request import Sort
-from gateway.router import Kind, Situation, floor_of
+from gateway.router import router
+from gateway.router.acceptance import Tally, verdict
+from gateway.router.lanes import Lane
+from gateway.router.router import Kind, Situation, floor_of
 from providers.sizes import SIZES, rank
 from tests.gateway.virtual_time import TODAY
 

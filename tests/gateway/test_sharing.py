@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.breaker import Breaker
-from gateway.cooldowns import JITTER, Cooldown
-from gateway.health import FRESH, Event, LaneState, next_state, shut
-from gateway.sharing import (
+from gateway.health.breaker import Breaker
+from gateway.health.cooldowns import JITTER, Cooldown
+from gateway.health.health import FRESH, Event, LaneState, next_state, shut
+from gateway.health.sharing import (
     ELSEWHERE,
     NOTHING,
     SHARED,

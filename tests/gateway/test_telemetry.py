@@ -18,9 +18,9 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
-from gateway import config as configuration
 from gateway import telemetry
-from gateway.config import Config
+from gateway.configuration import config as configuration
+from gateway.configuration.config import Config
 from gateway.events import AttemptEnded, AttemptStarted, Emitter, LaneChanged, Listener, RequestEnded, RequestStarted
 from gateway.telemetry import instrument
 from providers.outcome import Usage

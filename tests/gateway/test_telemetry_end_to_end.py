@@ -17,7 +17,7 @@ from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 
 from gateway import AllAttemptsFailed, AsyncGateway, Gateway, GatewayError, NoLaneAvailable
-from gateway import config as configuration
+from gateway.configuration import config as configuration
 from gateway.events import AttemptEnded, AttemptStarted, Event, LaneChanged, RequestEnded, RequestStarted
 from gateway.telemetry import instrument
 from providers.exchange import Exchange

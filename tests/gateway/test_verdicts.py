@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway import ImageRequest
-from gateway.verdicts import Verdict, verdict
+from gateway.chain.verdicts import Verdict, verdict
 from providers.sizes import Size
 from tests.gateway.upstreams import image, picture_of
 

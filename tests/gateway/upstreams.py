@@ -11,8 +11,8 @@ import anyio
 import anyio.lowlevel
 
 from gateway import AsyncGateway, ImageResult
-from gateway import config as configuration
-from gateway.config import Config
+from gateway.configuration import config as configuration
+from gateway.configuration.config import Config
 from providers.exchange import Exchange
 from providers.images import GeneratedImage
 from providers.outcome import Billed, Outcome, OutcomeName, Part, Usage

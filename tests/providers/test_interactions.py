@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config import load
+from gateway.configuration.config import load
 from providers import interactions_request, interactions_wire
 from providers.errors import ConfigError
 from providers.exchange import Exchange

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from gateway.budgets import Budget
 from gateway.clock import Clock
-from gateway.entries import Entry
-from gateway.ledger import Booking, Ledger
+from gateway.money.budgets import Budget
+from gateway.money.entries import Entry
+from gateway.money.ledger import Booking, Ledger
 from gateway.result import Cost
 from gateway.state import State, open_state
 

@@ -9,9 +9,9 @@ from decimal import Decimal
 from typing import Any
 
 from benchmarks.board import Board, Place
-from gateway.health import LaneHealth
-from gateway.lanes import Lane
-from gateway.monitor import Entry, Monitor
+from gateway.health.health import LaneHealth
+from gateway.health.monitor import Entry, Monitor
+from gateway.router.lanes import Lane
 from gateway.state.redis import Server
 from gateway.state.redis_health import RedisHealth
 from gateway.state.stores import HealthStore

@@ -13,7 +13,7 @@ from typing import Any
 import gateway.state.redis_ledger
 import gateway.state.sqlite_ledger  # noqa: F401 - both at once, so that processes start quickly
 from gateway.clock import Clock
-from gateway.ledger import Ledger
+from gateway.money.ledger import Ledger
 from gateway.result import Cost
 from gateway.state import open_state
 from providers.errors import BudgetExceeded

@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from gateway.entries import Entry
+from gateway.money.entries import Entry
 from gateway.state import open_state
 from providers.simulator import BatchBehaviour, Simulator
 from tests.gateway.batch_worker import MOMENTS

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from gateway.budgets import Budget, charges, counter, ends
-from gateway.entries import micro, usd
+from gateway.money.budgets import Budget, charges, counter, ends
+from gateway.money.entries import micro, usd
 from tests.state.books import a_day, entry
 
 

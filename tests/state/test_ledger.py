@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from gateway.entries import Entry
-from gateway.ledger import Booking
+from gateway.money.entries import Entry
+from gateway.money.ledger import Booking
 from providers.errors import BudgetExceeded
 from tests.state.books import NOON, Place, a_day, entry, paid, spent
 

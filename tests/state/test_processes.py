@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from gateway.clock import Clock
-from gateway.ledger import Ledger
+from gateway.money.ledger import Ledger
 from gateway.state import State, open_state
 from tests.state.books import Place, a_day, entry, spent
 from tests.state.processes import context, race, spend_until_killed, started

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from gateway.budgets import Budget
-from gateway.ledger import Booking
+from gateway.money.budgets import Budget
+from gateway.money.ledger import Booking
 from gateway.state import State, open_state
 from gateway.state.claims import Claim, Held, New
 from gateway.state.redis_address import TIMEOUT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.fleet import PROBE_LEASE
+from gateway.health.fleet import PROBE_LEASE
 from tests.gateway.lanes import at
 from tests.state.fleet import LONG, METERED, Fleet, exchanged, half_open
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from gateway import AsyncGateway
-from gateway import config as configuration
-from gateway.monitor import Entry
+from gateway.configuration import config as configuration
+from gateway.health.monitor import Entry
 from gateway.state.redis import Server
 from gateway.state.redis_health import WAIT, RedisHealth
 from gateway.state.stores import StateUnavailable

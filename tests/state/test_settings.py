@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway.budgets import Budget
-from gateway.config import load
+from gateway.configuration.config import load
+from gateway.money.budgets import Budget
 from providers.errors import ConfigError
 
 PROVIDERS = """

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from gateway.ledger import Ledger
+from gateway.money.ledger import Ledger
 from gateway.state import State, open_state
 from gateway.state.presence import alone, is_alive
 from gateway.state.sqlite import Database

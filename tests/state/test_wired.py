@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from gateway import config as configuration
-from gateway.entries import Entry
+from gateway.configuration import config as configuration
+from gateway.money.entries import Entry
 from gateway.state.stores import StateUnavailable
 from providers.errors import BudgetExceeded, ContentBlocked, InvalidRequest, OutcomeUnknown
 from tests.gateway.upstreams import Studio, fails, hangs, lane, relay, tables

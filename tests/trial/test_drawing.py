@@ -9,7 +9,8 @@ from typing import Any
 import anyio
 import pytest
 
-from gateway import NoLaneAvailable, config
+from gateway import NoLaneAvailable
+from gateway.configuration import config
 from gateway.trial import drawing
 from gateway.trial.drawing import AT_ONCE, Drawing, tasks
 from gateway.trial.journal import FILE, IMAGES, Journal

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from gateway import ConfigError, config
-from gateway.acceptance import Verdicts
+from gateway import ConfigError
+from gateway.configuration import config
+from gateway.router.acceptance import Verdicts
 from gateway.trial import lessons
 from gateway.trial.journal import Trial
 from tests.gateway.upstreams import Studio, lane, relay

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from gateway.premium import MIN_VERDICTS
+from gateway.router.premium import MIN_VERDICTS
 from gateway.trial import stopping
 from gateway.trial.journal import Failed, Revealed, Trial
 from gateway.trial.report import Row, report
@@ -142,7 +142,7 @@ def wrong_calls(runs: int, share: float, minutes: float) -> float:
 
 
 def verdict_tally(good: bool, cleanup: float) -> stopping.Tally:
-    from gateway.acceptance import verdict as judged
+    from gateway.router.acceptance import verdict as judged
 
     return judged(0.1, 1, good, cleanup)
 

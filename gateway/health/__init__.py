@@ -1,0 +1,1 @@
+"""How lanes are doing: breakers, rests, quotas and room, each a pure module, behind one door (``monitor``)."""
