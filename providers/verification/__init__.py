@@ -23,8 +23,8 @@ from providers.verification.decoding import EnoughError
 
 __all__ = ["AMOUNTS", "PixelDefect", "verify", "verify_all"]
 
-AMOUNTS: Final[Mapping[str, int]] = {"image/png": 5 * 2**20, "image/jpeg": 2 * 2**20, "image/webp": 2 * 2**20}
-"""Bytes of picture data to go through in one image, unless told: any image at 1K is gone through whole, and a heavier one in
+AMOUNTS: Final[Mapping[str, int]] = {"image/png": 5 * 2**20, "image/jpeg": 2**20, "image/webp": 2 * 2**20}
+"""Bytes of picture data to go through in one image, unless told: most images at 1K are gone through whole, and the rest in
 no more than about 15 ms, a tenth of what an SDK takes for 20 MB (``docs/verification.md``). WebP takes longer."""
 
 _CHECKS: Final[dict[str, Callable[[memoryview, Sequence[Part], int], None]]] = {
