@@ -563,21 +563,27 @@ def test_of_a_job_that_cannot_be_sent_at_all_nothing_is_left(make: Callable[...,
     stage.run(job)
 
 
-@pytest.mark.parametrize(("name", "billed"), [("transport", "maybe"), ("timeout", "maybe"), ("rate_limited", "no")])
-def test_a_job_that_may_have_arrived_or_has_to_wait_is_kept_and_says_so(
-    make: Callable[..., Stage], name: str, billed: str
-) -> None:
-    class Unsure(Mortal):
+def refusing(number: int, name: str, billed: str = "no") -> Callable[[Any], Mortal]:
+    """What puts itself before an adapter, whose submission of that *number* ends in *name*."""
+    submissions: list[Any] = []
+
+    class Refusing(Mortal):
         async def submit_batch(self, *order: Any) -> BatchProgress:
             submissions.append(order)
-            if len(submissions) == 1:
+            if len(submissions) == number:
                 raise refused(name, billed)
             progress: BatchProgress = await self._adapter.submit_batch(*order)
             return progress
 
-    submissions: list[Any] = []
+    return lambda adapter: Refusing(adapter, "never")
+
+
+@pytest.mark.parametrize(("name", "billed"), [("transport", "maybe"), ("timeout", "maybe"), ("rate_limited", "no")])
+def test_a_job_that_may_have_arrived_or_has_to_wait_is_kept_and_says_so(
+    make: Callable[..., Stage], name: str, billed: str
+) -> None:
     stage = make()
-    stage.adapter = lambda adapter: Unsure(adapter, "never")
+    stage.adapter = refusing(1, name, billed)
 
     async def job(gateway: AsyncGateway) -> None:
         made = await gateway.batch.submit(foxes(3))
@@ -592,20 +598,9 @@ def test_a_job_that_may_have_arrived_or_has_to_wait_is_kept_and_says_so(
 def test_what_could_not_be_sent_waits_if_the_rest_of_the_job_was(
     make: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Unreachable(Mortal):
-        """Cannot be reached with the second chunk, the first time."""
-
-        async def submit_batch(self, *order: Any) -> BatchProgress:
-            submissions.append(order)
-            if len(submissions) == 2:
-                raise refused("transport")
-            progress: BatchProgress = await self._adapter.submit_batch(*order)
-            return progress
-
     monkeypatch.setattr(shipping, "MAX_LINES", 2)
-    submissions: list[Any] = []
     stage = make()
-    stage.adapter = lambda adapter: Unreachable(adapter, "never")
+    stage.adapter = refusing(2, "transport")
 
     async def job(gateway: AsyncGateway) -> None:
         made = await gateway.batch.submit(foxes(3))

@@ -270,39 +270,31 @@ class TestTimeLimits:
             asyncio.run(main())
 
     def test_count_from_the_last_byte_that_came(self) -> None:
-        class Clock:
-            now = 0.0
+        clock = _Clock()
 
         async def main() -> None:
-            loop = asyncio.get_running_loop()
-            loop.time = lambda: Clock.now  # type: ignore[method-assign]
-            connection = Connection()
-            connection._transport = _Resumed()  # type: ignore[assignment]
+            connection = clock.connection()
             reading = asyncio.create_task(connection.read(lambda view: False, 10.0))
             await asyncio.sleep(0)
-            for Clock.now in (9.0, 18.0, 27.0):
+            for clock.now in (9.0, 18.0, 27.0):
                 connection.buffer_updated(1)
                 await asyncio.sleep(0)
                 assert not reading.done()
-            Clock.now = 37.1
+            clock.now = 37.1
             await reading
 
         with pytest.raises(SilenceError):
             asyncio.run(main())
 
     def test_of_one_read_are_not_those_of_the_next(self) -> None:
-        class Clock:
-            now = 0.0
+        clock = _Clock()
 
         async def main() -> None:
-            loop = asyncio.get_running_loop()
-            loop.time = lambda: Clock.now  # type: ignore[method-assign]
-            connection = Connection()
-            connection._transport = _Resumed()  # type: ignore[assignment]
+            connection = clock.connection()
             for gap in (10.0, 100.0):
                 reading = asyncio.create_task(connection.read(lambda view: True, gap))
                 await asyncio.sleep(0)
-                Clock.now += gap - 5
+                clock.now += gap - 5
                 for _ in range(3):
                     await asyncio.sleep(0)
                 assert not reading.done()
@@ -322,6 +314,19 @@ class TestTimeLimits:
 
         with pytest.raises(httpx2.WriteTimeout):
             asyncio.run(main())
+
+
+class _Clock:
+    """The time of an event loop, set by hand."""
+
+    now = 0.0
+
+    def connection(self) -> Connection:
+        """A connection on the running event loop, which goes by this clock from now on."""
+        asyncio.get_running_loop().time = lambda: self.now  # type: ignore[method-assign]
+        connection = Connection()
+        connection._transport = _Resumed()  # type: ignore[assignment]
+        return connection
 
 
 class _Resumed:
